@@ -1,0 +1,131 @@
+"""`python -m metalingua`: looks at results and at the environment. Never imports torch."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from metalingua.error import UserError
+
+FORMATS = ("terminal", "markdown", "csv")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Do what `words` ask for and return the exit code: 0, 1 for an unhealthy environment, 2 for a UserError."""
+    options = _parser().parse_args(words)
+    try:
+        return options.do(options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m metalingua", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    doctor = commands.add_parser("doctor", help="versions, Hydra plugins, corpora, W&B mode, devices, space")
+    doctor.set_defaults(do=_doctor)
+
+    table = commands.add_parser("table", help="one table per target, from one run or several seeds")
+    table.add_argument("runs", nargs="+", type=Path, metavar="RUN_OR_FOLDER", help="a run, or a folder of runs")
+    table.add_argument("--format", choices=FORMATS, default="terminal")
+    table.add_argument(
+        "--into",
+        type=Path,
+        metavar="FILE",
+        help="rewrite what stands in FILE between <!-- table:NAME --> and <!-- end -->",
+    )
+    table.add_argument("--name", help="NAME of the part that --into rewrites")
+    table.set_defaults(do=_table)
+
+    keep = commands.add_parser("keep", help="copy what a done run found, without weights, to FOLDER/HASH")
+    keep.add_argument("run", type=Path, metavar="RUN")
+    keep.add_argument("folder", type=Path, metavar="FOLDER")
+    keep.set_defaults(do=_keep)
+    return parser
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from metalingua.doctor import examine
+
+    return examine(Path.cwd())
+
+
+def _table(options: argparse.Namespace) -> int:
+    from metalingua.result.run import RunError, read_run
+    from metalingua.result.table import csv, markdown, tables, terminal
+
+    if (options.into is None) != (options.name is None):
+        raise UserError("--into FILE and --name NAME go together: NAME says which part of FILE to rewrite")
+    if options.into and options.format == "csv":
+        raise UserError("--into writes Markdown; leave out --format csv, or redirect the output to a file")
+    found, unfinished = _runs(options.runs)
+    for path, state in unfinished:
+        print(f"left out, because it is {state}: {path}", file=sys.stderr)
+    if not found:
+        raise RunError(f"no done run in {', '.join(map(str, options.runs))}; name a run directory or a folder of them")
+    made = tables([read_run(path) for path in found])
+    if options.into:
+        rewrite(options.into, options.name, markdown(made))
+    elif options.format == "terminal":
+        from rich.console import Console
+
+        console = Console()
+        if not console.is_terminal:  # a pipe has no width; the tables are made for 100 columns
+            console = Console(width=100)
+        for table in made:
+            console.print(terminal(table), "")
+    else:
+        print({"markdown": markdown, "csv": csv}[options.format](made), end="")
+    return 0
+
+
+def _runs(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """(done runs, [(unfinished run, its state)]) of `paths`: each a run, a folder of runs, or one whose runs/ holds
+    them. A run named itself is always among the first, so that reading it says what it lacks."""
+    from metalingua.result.run import RunDirectory, RunError
+
+    done: dict[Path, None] = {}
+    unfinished = []
+    for path in paths:
+        if not path.is_dir():
+            raise RunError(f"{path} is no folder; name a run directory or a folder of them")
+        if (path / "result.json").exists() or (path / "status.json").exists():
+            done[path] = None
+            continue
+        folder = path / "runs" if (path / "runs").is_dir() else path
+        for inner in sorted(folder.iterdir()):
+            state = RunDirectory(inner).status().get("state") if inner.is_dir() else None
+            if state not in (None, "done"):
+                unfinished.append((inner, state))
+            elif (inner / "result.json").exists():
+                done[inner] = None
+    return list(done), unfinished
+
+
+def rewrite(file: Path, name: str, text: str) -> None:
+    """Replace what stands in `file` between `<!-- table:name -->` and the next `<!-- end -->`; all else stays, byte for
+    byte. Raises RunError where these markers are not there exactly once."""
+    from metalingua.result.run import RunError, write_atomically
+
+    start, end = f"<!-- table:{name} -->", "<!-- end -->"
+    try:
+        before, *rest = file.read_bytes().decode().split(start)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"cannot read {file}: {error}; --into rewrites a part of a UTF-8 text that is there") from error
+    inside, closing, after = rest[0].partition(end) if len(rest) == 1 else ("", "", "")
+    if not closing or "<!-- table:" in inside:
+        raise RunError(f"{file} needs `{start}` once, and `{end}` below it, each on a line: that part is rewritten")
+    write_atomically(file, f"{before}{start}\n{text.rstrip()}\n{end}{after}".encode())
+
+
+def _keep(options: argparse.Namespace) -> int:
+    from metalingua.result.run import keep
+
+    print(keep(options.run, options.folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

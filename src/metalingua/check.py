@@ -1,0 +1,365 @@
+"""Refuses a config that cannot mean what it says: every problem in one message, before any data is read."""
+
+import difflib
+import netrc
+import os
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+
+from metalingua import limit
+from metalingua.error import UserError
+from metalingua.limit import Above, AtLeast, AtMost, Below, OneOf, complaint, evaluated, shown
+from metalingua.signature import NoTarget, Signature, read
+
+Config = dict[str, Any]  # resolved: plain dicts, lists and scalars, and BROKEN
+
+HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+SPLITS = ("meta_train", "meta_validation", "meta_test")
+SOURCES = ("pypi", "hub", "files")
+
+# The names a limit is written with; an annotation that needs others is left to the constructor.
+NAMES: dict[str, object] = {
+    **{name: getattr(typing, name) for name in typing.__all__},
+    **{kind.__name__: kind for kind in (bool, int, float, str, list, dict, tuple, set)},
+    **{kind.__name__: kind for kind in (AtLeast, Above, AtMost, Below, OneOf)},
+    "typing": typing,
+    "limit": limit,
+    "__builtins__": {},
+}
+
+
+class _Broken:
+    def __repr__(self) -> str:
+        return "???"
+
+
+BROKEN = _Broken()  # stands for a value that is reported already
+
+
+class ConfigError(UserError):
+    """The configuration contradicts the code, or itself."""
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise ConfigError, naming every problem, if `cfg` cannot mean what it says.
+
+    Reads no data and imports no target: arguments and their limits come from the targets' source files.
+    """
+    problems: list[str] = []
+    plain = _resolved(cfg, "", problems)
+    for key, node in _targets(plain):
+        problems += _argument_problems(key, node)
+    for rule in rules:
+        problems += rule(plain)
+    problems = list(dict.fromkeys(problems))  # a constructor and a rule may say the same
+    if problems:
+        count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ConfigError("\n  - ".join([f"the config has {count}:", *problems]))
+
+
+# One value at a time
+
+
+def _resolved(node: Any, key: str, problems: list[str]) -> Any:
+    """`node` as plain containers, its interpolations resolved; what cannot be is a problem, and BROKEN in its place."""
+    if not isinstance(node, DictConfig | ListConfig):
+        return node
+    plain = {}
+    for name in list(node) if isinstance(node, DictConfig) else range(len(node)):
+        at = _join(key, name)
+        plain[name] = BROKEN
+        try:
+            if OmegaConf.is_missing(node, name) and not OmegaConf.is_interpolation(node, name):
+                problems.append(f"{at} is ???: it has no default; give {at}=...")
+            else:
+                linked = OmegaConf.is_interpolation(node, name)  # a linked block is reported where it stands
+                plain[name] = _resolved(node[name], at, [] if linked else problems)
+        except InterpolationToMissingValueError:
+            pass  # the ??? it leads to is reported where it stands
+        except OmegaConfBaseException as error:
+            written = OmegaConf.to_container(node, resolve=False)[name]  # type: ignore[index, call-overload]
+            reason = str(error).partition("\n")[0]
+            problems.append(f"{at} is {written}: {reason}; name a key that is there, or write the value")
+    return plain if isinstance(node, DictConfig) else list(plain.values())
+
+
+def _join(key: str, name: object) -> str:
+    if isinstance(name, int) and key:
+        return f"{key}[{name}]"
+    return f"{key}.{name}" if key else str(name)
+
+
+def _targets(value: Any, key: str = "") -> Iterator[tuple[str, Config]]:
+    """Every node that Hydra would build, with its key."""
+    if isinstance(value, dict):
+        if "_target_" in value:
+            yield key, value
+        for name, inner in value.items():
+            yield from _targets(inner, _join(key, name))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _targets(inner, f"{key}[{place}]")
+
+
+def _argument_problems(key: str, node: Config) -> Iterator[str]:
+    target = node["_target_"]
+    if target is BROKEN:
+        return
+    if problem := complaint(_join(key, "_target_"), target, str):
+        yield f"{problem}: the dotted path of a class or function"
+        return
+    try:
+        signature = read(target)
+    except NoTarget as gap:
+        way_out = _meant(gap.name, gap.known) or "; correct the path, or install what it names"
+        yield f"{_join(key, '_target_')} is {target}: {gap}{way_out}"
+        return
+    yield from _value_problems(key, target, signature, node)
+    if node.get("_partial_") is not True:
+        args = _at(node, "_args_")
+        given = {*node, *list(signature.arguments)[: len(args) if isinstance(args, list) else 0]}
+        for name, argument in signature.arguments.items():
+            if argument.required and name not in given:
+                yield f"{_join(key, name)} is missing: {target} needs it; give {_join(key, name)}=..."
+
+
+def _value_problems(key: str, target: str, signature: Signature, values: Config) -> Iterator[str]:
+    takes = signature.arguments
+    for name, value in values.items():
+        at = _join(key, name)
+        if name in HYDRA_KEYS or value is BROKEN:
+            continue
+        if name not in takes:
+            if not signature.open:
+                known = f"it takes {', '.join(takes)}" if takes else "it takes no arguments"
+                yield f"{at} is {shown(value)}: {target} has no such argument{_meant(name, takes)}; {known}"
+        elif isinstance(value, dict) and "_target_" in value:
+            continue  # what that builds is for the constructor to judge
+        elif problem := complaint(at, value, evaluated(takes[name].annotation, NAMES)):
+            yield problem
+
+
+def _meant(word: object, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(word), list(map(str, known)), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+# Agreement between groups: one small function each, over the resolved config. A key that is not there is no problem.
+
+
+def _at(cfg: Any, key: str) -> Any:
+    """The value at a dotted key; None where there is none or it is reported already."""
+    for name in key.split("."):
+        cfg = cfg.get(name) if isinstance(cfg, dict) else None
+    return None if cfg is BROKEN else cfg
+
+
+def _nodes(cfg: Config, key: str) -> dict[str, Config]:
+    """The named blocks under a key."""
+    found = _at(cfg, key)
+    items = found.items() if isinstance(found, dict) else ()
+    return {str(name): node for name, node in items if isinstance(node, dict)}
+
+
+def _tasks(cfg: Config) -> Iterator[tuple[str, Config, Config]]:
+    """Every task: its key, itself, its corpus (empty if unknown)."""
+    corpora = _nodes(cfg, "task.corpora")
+    for split in SPLITS:
+        for name, task in _nodes(cfg, f"task.{split}").items():
+            yield f"task.{split}.{name}", task, corpora.get(str(task.get("corpus")), {})
+
+
+def _numbers(value: Any) -> list[float]:
+    return value if isinstance(value, list) and all(limit.allows(float, one) for one in value) else []
+
+
+def _classes(task: Config, corpus: Config) -> int | None:
+    """How many classes a task tells apart; None for regression, or where only the data knows."""
+    if task.get("rating") is True:
+        return None
+    if corpus.get("rating_range") is not None and task.get("cuts") is None:
+        return 1  # ratings that nothing cuts
+    for answers, more in ((task.get("cuts"), 1), (corpus.get("labels"), 0)):
+        if isinstance(answers, list):
+            return len(answers) + more
+    return None
+
+
+LIMITS: dict[str, object] = {
+    "seed": Annotated[int, AtLeast(0)],
+    "task.shots": Annotated[int, AtLeast(1)],
+    "task.queries": Annotated[int, AtLeast(1)],
+    "steps": Annotated[int, AtLeast(1)],
+    "validate_every": Annotated[int, AtLeast(1)] | None,
+    "episodes.validation": Annotated[int, AtLeast(1)],
+    "episodes.test": Annotated[int, AtLeast(1)],
+    "engine.threads": Annotated[int, AtLeast(1)] | None,
+    "logger.mode": Annotated[str, OneOf("auto", "online", "offline", "disabled")],
+}
+
+
+def values_within_limits(cfg: Config) -> Iterator[str]:
+    for key, annotation in LIMITS.items():
+        *above, name = key.split(".")
+        group = _at(cfg, ".".join(above)) if above else cfg
+        if not isinstance(group, dict) or group.get(name, BROKEN) is BROKEN:
+            continue
+        if problem := complaint(key, group[name], annotation):
+            yield problem
+
+
+def tasks_take_their_keys(cfg: Config) -> Iterator[str]:
+    for key, task, _ in _tasks(cfg):
+        yield from _argument_problems(key, {**task, "_target_": "metalingua.task.task.Rule"})
+
+
+def tuned_values_fit(cfg: Config) -> Iterator[str]:
+    for key, node in _targets(cfg):
+        tuned, target = node.get("tuned"), node["_target_"]
+        if not isinstance(tuned, dict) or not isinstance(target, str):
+            continue
+        try:
+            signature = read(target)
+        except NoTarget:  # said of the node itself
+            continue
+        for name, values in tuned.items():
+            for value in values if isinstance(values, list) else [values]:
+                yield from _value_problems(f"{key}.tuned", target, signature, {name: value})
+
+
+def two_ways_or_more(cfg: Config) -> Iterator[str]:
+    tasks = list(_tasks(cfg))
+    if tasks and all(task.get("rating") is True for _, task, _ in tasks):
+        return  # regression tells no classes apart
+    for key, group in [("task", _at(cfg, "task")), *((key, task) for key, task, _ in tasks)]:
+        ways = _at(group, "ways")
+        if ways is not None and (problem := complaint(f"{key}.ways", ways, Annotated[int, AtLeast(2)])):
+            yield problem
+
+
+def corpora_are_known(cfg: Config) -> Iterator[str]:
+    corpora = _nodes(cfg, "task.corpora")
+    for key, task, _ in _tasks(cfg):
+        name = _at(task, "corpus")
+        if name is not None and str(name) not in corpora:
+            has = f"it has {', '.join(corpora)}" if corpora else "it is empty"
+            yield f"{key}.corpus is {shown(name)}: task.corpora has no such corpus{_meant(name, corpora)}; {has}"
+
+
+def a_task_is_in_one_split(cfg: Config) -> Iterator[str]:
+    first: dict[str, str] = {}
+    for split in SPLITS:
+        for name in _nodes(cfg, f"task.{split}"):
+            if first.setdefault(name, split) != split:
+                yield f"task.{split}.{name} is in {first[name]} too: a task belongs to one split; take it out of one"
+
+
+def cuts_fit_the_ratings(cfg: Config) -> Iterator[str]:
+    for key, task, corpus in _tasks(cfg):
+        cuts, name, ends = task.get("cuts"), task.get("corpus"), _numbers(corpus.get("rating_range"))
+        for asked in ("cuts", "rating"):
+            if corpus and task.get(asked) not in (None, False, BROKEN) and corpus.get("rating_range") is None:
+                yield (
+                    f"{key}.{asked} is {shown(task[asked])}: task.corpora.{name} has no rating_range, so no ratings; "
+                    f"take out {asked}, or choose a corpus of ratings"
+                )
+        if cuts is None or cuts is BROKEN:
+            continue
+        if task.get("rating") is True:
+            yield (
+                f"{key}.cuts is {shown(cuts)} and {key}.rating is true: a task predicts a class or the rating; "
+                "set cuts=null or rating=false"
+            )
+        if not isinstance(cuts, list) or len(_numbers(cuts)) < len(cuts):
+            yield f"{key}.cuts is {shown(cuts)}: it must be a list of numbers"
+        elif any(low >= high for low, high in pairwise(cuts)):
+            yield f"{key}.cuts is {shown(cuts)}: cuts must increase; write {sorted(set(cuts))}"
+        elif len(ends) == 2 and not all(ends[0] < cut < ends[1] for cut in cuts):
+            within = f"between {ends[0]} and {ends[1]}, the rating_range of {name}"
+            yield f"{key}.cuts is {shown(cuts)}: each must lie {within}"
+
+
+def classes_are_enough(cfg: Config) -> Iterator[str]:
+    for key, task, corpus in _tasks(cfg):
+        classes, ways = _classes(task, corpus), _at(task, "ways") or _at(cfg, "task.ways")
+        if classes is None:
+            continue
+        if corpus.get("labels") is None:
+            found = f"{key}.cuts is {shown(task.get('cuts'))}"
+        else:
+            found = f"task.corpora.{task['corpus']}.labels is {shown(corpus['labels'])}"
+        if classes < 2:
+            yield f"{found}: that makes {key} a task with {classes} class, and telling apart takes 2 or more; add one"
+        elif limit.allows(int, ways) and ways > classes:
+            yield f"{found}: that is {classes} classes, fewer than the {ways} ways of {key}; set {key}.ways={classes}"
+
+
+def a_corpus_has_its_source(cfg: Config) -> Iterator[str]:
+    for name, corpus in _nodes(cfg, "task.corpora").items():
+        source, has = corpus.get("source"), [one for one in SOURCES if corpus.get(one) is not None]
+        if source is not None and source is not BROKEN and source not in has:
+            way_out = f"choose {' or '.join(has)}, which it has, or write the block" if has else "write the block"
+            yield f"task.corpora.{name}.source is {shown(source)}: {name} has no block of that name; {way_out}"
+
+
+def vocabularies_agree(cfg: Config) -> Iterator[str]:
+    size, vocabulary = _at(cfg, "text.size"), _at(cfg, "model.vocabulary")
+    if size is not None and vocabulary is not None and size != vocabulary:
+        yield (
+            f"model.vocabulary is {vocabulary} and text.size is {size}: they must be equal; "
+            "set model.vocabulary=${text.size}"
+        )
+
+
+def compared_learners_are_known(cfg: Config) -> Iterator[str]:
+    compare = _nodes(cfg, "compare")
+    for name, node in compare.items():
+        others = [one for one in compare if one != name]
+        for key, words in (("of", []), ("start", ["scratch", "trained"])):
+            given, known = node.get(key), [*words, *others]
+            if given is not None and given is not BROKEN and given not in known:
+                rule = " or ".join([*words, "another entry of compare"])
+                has = f"{_meant(given, known)}; there is {', '.join(others) or 'none'}"
+                yield f"compare.{name}.{key} is {shown(given)}: it must name {rule}{has}"
+
+
+def online_has_a_key(cfg: Config) -> Iterator[str]:
+    if _at(cfg, "logger.mode") == "online" and not has_wandb_key():
+        yield (
+            "logger.mode is online: W&B needs a key, and neither WANDB_API_KEY nor the netrc file has one; "
+            "run `wandb login`, or set logger.mode to auto, offline or disabled"
+        )
+
+
+def has_wandb_key() -> bool:
+    """Whether W&B can sign in without asking: a key in the environment or in the netrc file."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname
+    try:
+        return netrc.netrc(os.environ.get("NETRC") or Path.home() / ".netrc").authenticators(host or "") is not None
+    except (OSError, RuntimeError, netrc.NetrcParseError):  # no file, no home, no sense in it
+        return False
+
+
+rules: list[Callable[[Config], Iterator[str]]] = [
+    values_within_limits,
+    tasks_take_their_keys,
+    tuned_values_fit,
+    two_ways_or_more,
+    corpora_are_known,
+    a_task_is_in_one_split,
+    cuts_fit_the_ratings,
+    classes_are_enough,
+    a_corpus_has_its_source,
+    vocabularies_agree,
+    compared_learners_are_known,
+    online_has_a_key,
+]

@@ -1,0 +1,1 @@
+"""Where text comes from: three sources behind one schema."""

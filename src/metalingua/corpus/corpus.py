@@ -1,0 +1,147 @@
+"""A corpus: labelled texts of one domain and language, whatever source they come from."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from metalingua.corpus.atomic import whole_file
+from metalingua.error import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SCHEMA = 1  # part of every cache key: raise it when the same source would give other rows
+
+
+class CorpusError(UserError):
+    """The texts are not there, or are not what the config says they are."""
+
+
+class Unreachable(CorpusError):
+    """Something would have to be fetched, and cannot be."""
+
+
+class Source(Protocol):
+    """Where a corpus's rows come from. `cache` is the folder in which a source may keep what it fetched."""
+
+    def spec(self) -> dict[str, Any]:
+        """All that decides the rows, as JSON."""
+
+    def present(self, cache: Path) -> bool:
+        """Whether `rows` would fetch nothing."""
+
+    def rows(self, cache: Path, labels: list[str] | None, rating_range: list[float] | None) -> dict[str, list]:
+        """The columns of the schema, all of one length, every value checked. Raises CorpusError."""
+
+
+class Corpus:
+    """What conf/corpus/NAME.yaml builds: either `labels` (classification) or `rating_range` (regression) is given.
+
+    source        which of the blocks pypi, hub and files is used
+    rating_range  [lowest, highest], rating points
+    cache         a folder: downloads, and under arrow/ the rows of everything loaded so far
+    """
+
+    def __init__(
+        self, name: str, domain: str, language: str, source: str, cache: str, licence: str, citation: str,
+        labels: Sequence[str] | None = None, rating_range: Sequence[float] | None = None,
+        pypi: Source | None = None, hub: Source | None = None, files: Source | None = None,
+    ):  # fmt: skip
+        self.name, self.domain, self.language = name, domain, language
+        self.source, self.cache = source, Path(cache)
+        self.licence, self.citation = licence, citation
+        self.labels = None if labels is None else [str(label) for label in labels]
+        self.rating_range = None if rating_range is None else [float(end) for end in rating_range]
+        self.pypi, self.hub, self.files = pypi, hub, files
+        self._blocks = {"pypi": pypi, "hub": hub, "files": files}
+        self._check()
+
+    def _check(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise CorpusError(f"corpus name is {self.name!r}; it names files: use letters, digits, '_', '-' and '.'")
+        if self._blocks.get(self.source) is None:
+            raise CorpusError(
+                f"corpus {self.name}: source is {self.source!r}, but this corpus has {self._others() or 'no source'}; "
+                "set corpus.source to one it has, or add the block to its yaml"
+            )
+        if (self.labels is None) == (self.rating_range is None):
+            raise CorpusError(
+                f"corpus {self.name}: labels is {self.labels} and rating_range is {self.rating_range}; "
+                "give exactly one of them and set the other to null"
+            )
+        if self.labels is not None and (len(set(self.labels)) < 2 or len(set(self.labels)) < len(self.labels)):
+            raise CorpusError(f"corpus {self.name}: labels is {self.labels}; give two or more, each once")
+        if self.rating_range is not None and not (
+            len(self.rating_range) == 2 and self.rating_range[0] < self.rating_range[1]
+        ):
+            raise CorpusError(f"corpus {self.name}: rating_range is {self.rating_range}; give [lowest, highest]")
+
+    def load(self) -> "Dataset":
+        """The rows: text string, and label string (one of `labels`) or rating float64 (within `rating_range`).
+
+        The first call reads the source and writes Arrow; later ones read only that. Raises CorpusError.
+        """
+        import pyarrow as pa
+        from datasets import Dataset
+
+        try:
+            path = self._arrow()
+            if not path.exists():
+                with whole_file(path) as part:
+                    if part is not None:
+                        self._write(part)
+            return Dataset.from_file(str(path))
+        except Unreachable as error:
+            others = self._others(but=self.source)
+            way = f"\n  or set corpus.source to one of this corpus's others: {others}" if others else ""
+            raise Unreachable(f"corpus {self.name}: {error}{way}") from error
+        except CorpusError as error:
+            raise CorpusError(f"corpus {self.name}: {error}") from error
+        except pa.ArrowInvalid as error:
+            raise CorpusError(f"corpus {self.name}: {path} is damaged ({error}); delete it") from error
+        except OSError as error:
+            raise CorpusError(
+                f"corpus {self.name}: corpus.cache is {self.cache}, which cannot be written or read: {error}; "
+                "free some space there or set corpus.cache to another folder"
+            ) from error
+
+    def checksum(self) -> str:
+        """sha256 over the loaded rows in their order, hexadecimal."""
+        digest = hashlib.sha256()
+        for batch in self.load().iter(batch_size=1000):
+            for row in zip(*batch.values(), strict=True):
+                digest.update(json.dumps(row).encode() + b"\n")  # JSON: no two rows have the same bytes
+        return digest.hexdigest()
+
+    def present(self) -> bool:
+        """Whether `load` would fetch nothing."""
+        source = self._source()
+        try:
+            return self._arrow().exists() or source.present(self.cache)
+        except CorpusError:  # a file that is to be read is not there
+            return False
+
+    def _source(self) -> Source:
+        source = self._blocks[self.source]
+        assert source is not None  # _check
+        return source
+
+    def _others(self, but: str = "") -> str:
+        return ", ".join(name for name, block in self._blocks.items() if block is not None and name != but)
+
+    def _arrow(self) -> Path:
+        content = [SCHEMA, self.source, self._source().spec(), self.labels, self.rating_range]
+        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return self.cache / "arrow" / f"{self.name}-{key[:16]}.arrow"
+
+    def _write(self, part: Path) -> None:
+        import pyarrow as pa
+
+        rows = self._source().rows(self.cache, self.labels, self.rating_range)
+        types = {"text": pa.string(), "label": pa.string(), "rating": pa.float64()}
+        table = pa.table(rows, schema=pa.schema([(column, types[column]) for column in rows]))
+        with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table, max_chunksize=1000)  # small chunks: one episode touches few rows

@@ -1,0 +1,44 @@
+"""Texts from one's own files."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from metalingua.corpus.corpus import CorpusError
+from metalingua.corpus.table import Columns, Format, Record
+
+
+class Files:
+    """Rows of one or several files, in the order of `paths`; format, encoding and header as in `table.Format`."""
+
+    def __init__(
+        self, paths: str | Sequence[str], columns: Columns,
+        format: str | None = None, encoding: str = "utf-8", header: Sequence[str] | None = None,
+    ):  # fmt: skip
+        self.paths = [Path(path) for path in ([paths] if isinstance(paths, str) else paths)]
+        self.columns = columns
+        self.table = Format(format, encoding, None if header is None else list(header))
+
+    def spec(self) -> dict[str, Any]:
+        # by content, not by time of change: the same texts are the same corpus
+        sums = [[path.suffix, hashlib.sha256(self._read(path)).hexdigest()] for path in self.paths]
+        return {"sha256": sums, "table": vars(self.table), "columns": self.columns.spec()}
+
+    def present(self, cache: Path) -> bool:
+        return all(path.is_file() for path in self.paths)
+
+    def rows(self, cache: Path, labels: list[str] | None, rating_range: list[float] | None) -> dict[str, list]:
+        if not self.paths:
+            raise CorpusError("files.paths is empty; name at least one file")
+        return self.columns.rows(self._records(), labels, rating_range, key="files")
+
+    def _records(self) -> Iterator[Record]:
+        for path in self.paths:
+            yield from self.table.records(self._read(path), str(path), key="files")
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise CorpusError(f"files.paths: {path}: {error.strerror}; name a file that can be read") from error

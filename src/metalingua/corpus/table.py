@@ -1,0 +1,239 @@
+"""From the bytes of a table to checked rows of the schema."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from metalingua.corpus.article import article_row
+from metalingua.corpus.corpus import CorpusError
+
+SHOWN = 5  # bad rows named in one message
+
+
+class Record(NamedTuple):
+    """One row as it stands in a table; `fault` says why there is none."""
+
+    place: str  # file:line
+    values: Mapping[str, Any]
+    fault: str = ""
+
+
+@dataclass
+class Format:
+    """How a table's bytes are read.
+
+    format    csv (quoted), tsv (never quoted), jsonl, parquet, article; None: the file name's ending
+    encoding  of everything but parquet
+    header    column names of a csv or tsv without a first line of names
+    """
+
+    format: str | None = None
+    encoding: str = "utf-8"
+    header: list[str] | None = None
+
+    def records(self, data: bytes, name: str, key: str) -> Iterator[Record]:
+        """The rows of the file called `name`; `key` is the config block to name in errors. Raises CorpusError."""
+        readers = {"csv": _csv, "tsv": _tsv, "jsonl": _jsonl, "article": _article}
+        kind = self.format or name.rsplit(".", 1)[-1].lower()
+        if kind not in readers and kind != "parquet":
+            raise CorpusError(f"{key}.format is {kind!r} for {name}; it can be {', '.join([*readers, 'parquet'])}")
+        if kind == "parquet":
+            found = _parquet(data, name)
+        else:
+            found = readers[kind](self._decode(data, name, key), name, self.header)
+        empty = True
+        for record in found:
+            empty = False
+            yield record
+        if empty:
+            raise CorpusError(f"{name}: the file holds no row; put at least one there, or take it out of {key}")
+
+    def _decode(self, data: bytes, name: str, key: str) -> str:
+        try:  # -sig: a byte order mark is no part of the first column's name
+            return data.decode("utf-8-sig" if self.encoding.lower() in ("utf-8", "utf8") else self.encoding)
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise CorpusError(
+                f"{name}:{line}: byte {error.start} of the file (0x{data[error.start]:02x}) is not {self.encoding}; "
+                f"set {key}.encoding to the file's own (latin-1 reads any byte), or save the file as {self.encoding}"
+            ) from error
+        except LookupError as error:
+            raise CorpusError(f"{key}.encoding is {self.encoding!r}, which Python does not know; try utf-8") from error
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    # not splitlines(): that also cuts at characters which may stand inside a text
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, line.removesuffix("\r")
+
+
+def _cells(place: str, names: list[str], cells: list[str]) -> Record:
+    if len(cells) != len(names):
+        return Record(place, {}, f"has {len(cells)} cells where there are {len(names)} columns ({', '.join(names)})")
+    return Record(place, dict(zip(names, cells, strict=True)))
+
+
+def _csv(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+    csv.field_size_limit(2**31 - 1)  # a text may be longer than the default of 131,072 characters
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    names, start = header, 1
+    try:
+        for cells in reader:
+            if not cells:
+                pass
+            elif names is None:
+                names = cells
+            else:
+                yield _cells(f"{name}:{start}", names, cells)
+            start = reader.line_num + 1  # a quoted text may span lines: name the first of them
+    except csv.Error as error:
+        raise CorpusError(f"{name}:{start}: not csv: {error}; close quotes, double those inside a text") from error
+
+
+def _tsv(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+    names = header
+    for number, line in _lines(text):
+        if names is None:
+            names = line.split("\t")
+        else:
+            yield _cells(f"{name}:{number}", names, line.split("\t"))
+
+
+def _jsonl(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+    for number, line in _lines(text):
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as error:
+            yield Record(f"{name}:{number}", {}, f"is not JSON: {error}")
+            continue
+        fault = "" if isinstance(values, dict) else f"is {line[:40]}; a line must be one JSON object"
+        yield Record(f"{name}:{number}", {} if fault else values, fault)
+
+
+def _article(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+    for number, line in _lines(text):
+        values, fault = article_row(line)
+        yield Record(f"{name}:{number}", values, fault)
+
+
+def _parquet(data: bytes, name: str) -> Iterator[Record]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        for batch in pq.ParquetFile(pa.BufferReader(data)).iter_batches(1000) if data else ():
+            for values in batch.to_pylist():
+                number += 1
+                yield Record(f"{name}:row {number}", values)
+    except (pa.ArrowException, OSError) as error:
+        raise CorpusError(f"{name}: not parquet, or damaged: {error}") from error
+
+
+class Columns:
+    """Which columns of a table make a row.
+
+    text, label, rating  names of columns; label or rating, whichever the corpus has
+    label_names          what stands in the label column -> label; None: it stands there as it is
+    keep                 column -> value: only the rows that have it there
+    """
+
+    def __init__(
+        self, text: str, label: str | None = None, rating: str | None = None,
+        label_names: Mapping[Any, str] | None = None, keep: Mapping[str, Any] | None = None,
+    ):  # fmt: skip
+        self.text, self.label, self.rating = text, label, rating
+        self.label_names = None if label_names is None else {str(raw): str(name) for raw, name in label_names.items()}
+        self.keep = {column: str(value) for column, value in (keep or {}).items()}
+
+    def spec(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    def rows(
+        self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
+    ) -> dict[str, list]:
+        """The columns of the schema. Raises CorpusError for the first missing column, else for all bad rows at once."""
+        target = "rating" if labels is None else "label"
+        if getattr(self, target) is None:
+            raise CorpusError(f"{key}.columns.{target} is null; name the column that holds the {target}")
+        made: dict[str, list] = {"text": [], target: []}
+        faults, seen, asked = [], 0, True
+        for record in records:
+            if not record.fault and asked:
+                self._check_columns(record, target, key)
+                asked = False
+            if not record.fault and any(_raw(record.values.get(c)) != v for c, v in self.keep.items()):
+                continue
+            seen += 1
+            fault, text = record.fault, record.values.get(self.text)
+            value: str | float = ""
+            if not fault:
+                fault = _text_fault(text)
+            if not fault:
+                raw = record.values.get(getattr(self, target))
+                value, fault = self._label(raw, labels) if labels else _rating(raw, rating_range or [])
+            if fault:
+                faults.append(f"{record.place}: {fault}")
+            else:
+                made["text"].append(text)
+                made[target].append(value)
+        if faults:
+            more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+            raise CorpusError(
+                f"{len(faults)} of {seen} rows cannot be used:\n  " + "\n  ".join(faults[:SHOWN]) + more
+                + f"\nmend these rows, or {key}.columns, labels or rating_range of this corpus"
+            )  # fmt: skip
+        if not seen:
+            which = f" with {self.keep} ({key}.columns.keep)" if self.keep else ""
+            raise CorpusError(f"{key}: no row{which}; at least one is needed")
+        return made
+
+    def _check_columns(self, record: Record, target: str, key: str) -> None:
+        wanted = {f"columns.{target}": getattr(self, target), "columns.text": self.text}
+        wanted |= {f"columns.keep.{column}": column for column in self.keep}
+        for option, column in wanted.items():
+            if column not in record.values:
+                raise CorpusError(
+                    f"{record.place}: there is no column {column!r} ({key}.{option}); the columns are "
+                    f"{', '.join(map(str, record.values))}; name one of these"
+                )
+
+    def _label(self, raw: Any, labels: list[str]) -> tuple[str, str]:
+        value = _raw(raw)
+        if self.label_names is not None:
+            if value not in self.label_names:
+                return "", f"label is {raw!r}; columns.label_names has {', '.join(self.label_names)}"
+            value = self.label_names[value]
+        return value, "" if value in labels else f"label is {raw!r}; it can be {', '.join(labels)}"
+
+
+def _raw(value: Any) -> str:
+    # a column of whole numbers becomes one of floats where a value is missing: 1.0 is still label 1
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value).strip()
+
+
+def _text_fault(text: Any) -> str:
+    if not isinstance(text, str):
+        return f"text is {text!r}; it must be a string"
+    if not text.strip():
+        return "text is empty"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return f"text {text[:40]!r} has half a surrogate pair, which is no character"
+    return ""
+
+
+def _rating(raw: Any, rating_range: list[float]) -> tuple[float, str]:
+    low, high = rating_range
+    try:
+        value = math.nan if isinstance(raw, bool) else float(raw)
+    except (TypeError, ValueError):
+        value = math.nan
+    return value, "" if low <= value <= high else f"rating is {raw!r}; it must be a number from {low:g} to {high:g}"

@@ -1,0 +1,1 @@
+"""Learning as a mapping: a support set to a predictor. One learner, one file."""

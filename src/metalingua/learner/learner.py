@@ -1,0 +1,57 @@
+"""What every learner is: a mapping from a support set to a predictor."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from metalingua.model.model import Model, Params
+from metalingua.problem.problem import Problem
+from metalingua.task.episode import Episode, Examples
+from metalingua.text.batch import Inputs
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """What adapting gives."""
+
+    outputs: Callable[[Inputs], Tensor]  # inputs of the same episode -> [items, problem.outputs]
+    params: Params = field(default_factory=dict)  # the adapted parameters, for cost and for looking inside
+
+
+class Learner:
+    """Written for one task: the engine runs many. Never mutates `params`, never asks which kind of problem it has.
+
+    training     "meta": through its own adaptation, "joint": on all examples at once, "none": judged as it is
+    start        whose parameters it adapts: "trained" (this run's), "scratch" (fresh ones), or a compare entry's name
+    transductive whether it may see the query inputs (never their targets): only then the engine hands them over
+    order        highest derivative that meta-training takes
+    label        what tables call it
+    tuned        constructor argument to values: every combination is tried on meta-validation, the best one is tested
+    """
+
+    training = "none"
+    start = "trained"
+    transductive = False
+    order = 1
+    label = ""
+    tuned: Mapping[str, Sequence[Any]] | None = None
+
+    def refuses(self, problem: Problem) -> str | None:
+        """Why it cannot learn `problem`, before anything is trained; None if it can."""
+        return None
+
+    def init(self, model: Model, seed: int) -> Params:
+        """Parameters of its own, meta-learned with the model's. Names start with "learner."."""
+        return {}
+
+    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
+        """One task. Differentiable with respect to `params` if grad mode is on."""
+        raise NotImplementedError
+
+    def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
+        """What meta-training descends: by default the query loss after adapting. A scalar."""
+        query = episode.query
+        predictor = self.adapt(model, params, episode.support, query.inputs if self.transductive else None)
+        return query.problem.loss(predictor.outputs(query.inputs), query.targets)

@@ -1,0 +1,19 @@
+"""Multi-task training with shared parameters: Caruana (1997), section 1; the article's section 3.4."""
+
+from metalingua.learner.learner import Learner, Predictor
+from metalingua.model.model import Model, Params
+from metalingua.task.episode import Examples
+from metalingua.text.batch import Inputs
+
+
+class MultiTask(Learner):
+    """Trains theta and one head a problem on the examples of all tasks; answers a new task as it is."""
+
+    training = "joint"
+
+    def __init__(self, label: str):
+        self.label = label
+
+    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
+        """Ignores the support set, but for which problem it poses."""
+        return Predictor(lambda inputs: model.outputs(params, inputs, support.problem), {})

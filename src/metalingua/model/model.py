@@ -1,0 +1,61 @@
+"""A model: an encoder's features under one linear head a problem. Pure functions of (params, inputs)."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from metalingua.problem.problem import Problem
+from metalingua.text.batch import Inputs
+
+Params = dict[str, Tensor]
+
+
+class Encoder(Protocol):
+    """What conf/model builds: texts to features."""
+
+    rows: str  # the parameter whose first axis is token ids
+    size: int  # features a text
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Fresh parameters."""
+        ...
+
+    def features(self, params: Params, inputs: Inputs) -> Tensor:
+        """[items, size]. `inputs.tokens` index params[self.rows]."""
+        ...
+
+
+class Model:
+    """The shared parameters theta: `encoder.*`, and `head.NAME.*` for every problem name (the article's W1, W2)."""
+
+    def __init__(self, encoder: Encoder, heads: Mapping[str, int]):
+        """`heads`: problem name to outputs."""
+        self.encoder, self.heads = encoder, dict(heads)
+        self.rows = f"encoder.{encoder.rows}"
+
+    def init(self, seed: int) -> Params:
+        """Fresh parameters, the same for the same seed. Heads start at zero, so no class is preferred."""
+        encoder = self.encoder.init(torch.Generator().manual_seed(seed))
+        params = {f"encoder.{name}": value for name, value in encoder.items()}
+        for name, outputs in self.heads.items():
+            params[f"head.{name}.weight"] = torch.zeros(outputs, self.encoder.size)
+            params[f"head.{name}.bias"] = torch.zeros(outputs)
+        return params
+
+    def names(self, params: Params, problem: Problem) -> list[str]:
+        """The parameters that answers to `problem` depend on: the encoder's and this problem's head."""
+        return [name for name in params if name.startswith(("encoder.", f"head.{problem.name}."))]
+
+    def features(self, params: Params, inputs: Inputs) -> Tensor:
+        """[items, encoder.size]."""
+        return self.encoder.features(
+            {k.removeprefix("encoder."): v for k, v in params.items() if k.startswith("encoder.")}, inputs
+        )
+
+    def outputs(self, params: Params, inputs: Inputs, problem: Problem) -> Tensor:
+        """[items, problem.outputs]. Raises KeyError for a problem without a head."""
+        head = f"head.{problem.name}"
+        return linear(self.features(params, inputs), params[f"{head}.weight"], params[f"{head}.bias"])

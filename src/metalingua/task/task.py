@@ -1,0 +1,125 @@
+"""A task: one problem on one corpus, with its label space."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+
+from metalingua.error import UserError
+from metalingua.limit import AtLeast
+from metalingua.problem.classification import Classification
+from metalingua.problem.problem import Problem
+from metalingua.problem.regression import Regression
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a corpus becomes a task: an entry of task.meta_train, task.meta_validation or task.meta_test.
+
+    corpus   a name in task.corpora
+    cuts     where to cut ratings into classes, ascending: [0] is polarity, [-1, 1] is three-way; a rating on a cut
+             belongs to the class below it
+    rating   True: the task is the rating itself (regression)
+    share    which part of the corpus's texts, as a half-open piece of 0 .. 1; texts fall into place by their hash
+    ways     classes an episode; task.ways unless given here
+    title, note   what a table calls the task, and what stands under the table
+    """
+
+    corpus: str
+    cuts: Sequence[float] | None = None
+    rating: bool = False
+    share: Sequence[float] = (0.0, 1.0)
+    ways: Annotated[int, AtLeast(2)] | None = None
+    title: str | None = None
+    note: str | None = None
+
+
+@dataclass
+class Task:
+    """Texts with labels, ready to draw episodes from.
+
+    labels   [items]: class indices int64 for a classification task, ratings float64 for a regression task
+    classes  names by class index; empty for regression
+    tokens   ids of each text, set once a tokenizer is fitted
+    """
+
+    name: str
+    corpus: str
+    domain: str
+    texts: list[str]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    ways: int  # classes an episode draws; a regression task draws as many items as a `ways`-way one
+    scale: tuple[float, float] | None = None
+    title: str = ""
+    note: str = ""
+    tokens: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def problem(self) -> Problem:
+        return Classification(self.ways) if self.scale is None else Regression(*self.scale)
+
+    def by_class(self) -> list[np.ndarray]:
+        """Indices of each class's items."""
+        return [np.flatnonzero(self.labels == label) for label in range(len(self.classes))]
+
+    def require(self, split: str, items: int) -> None:
+        """Raise UserError unless every class holds `items` (shots + queries) texts."""
+        if self.scale is not None:
+            if len(self.texts) < self.ways * items:
+                raise UserError(
+                    f"task.{split}.{self.name} has {len(self.texts)} texts; a regression episode takes ways * (shots + queries)"
+                    f" = {self.ways} * {items} = {self.ways * items}: lower task.shots or task.queries"
+                )
+            return
+        present = [name for name, held in zip(self.classes, self.by_class(), strict=True) if len(held)]
+        if len(present) < 2:
+            raise UserError(
+                f"task.{split}.{self.name} has one class ({', '.join(present) or 'no text at all'}) in corpus {self.corpus};"
+                " telling classes apart needs two: widen its share, move its cuts, or leave the task out"
+            )
+        for name, held in zip(self.classes, self.by_class(), strict=True):
+            if len(held) < items:
+                raise UserError(
+                    f"task.{split}.{self.name}: class {name!r} holds {len(held)} texts; task.shots + task.queries = {items}:"
+                    " lower one of them, widen the task's share, or move its cuts"
+                )
+
+
+def make_task(name: str, rule: Rule, *, domain: str, texts: list[str], labels: Sequence[str] | None,
+              ratings: np.ndarray | None, label_set: Sequence[str] | None, scale: Sequence[float] | None, ways: int) -> Task:  # fmt: skip
+    """`rule` applied to the texts of its corpus: `labels` [items] for a corpus with labels, else `ratings` [items]."""
+    title, note = rule.title or name, rule.note or ""
+    ways = rule.ways or ways
+    if ratings is not None:
+        low, high = (float(end) for end in scale or (ratings.min(), ratings.max()))
+        if rule.rating:
+            return Task(name, rule.corpus, domain, texts, ratings, (), ways, (low, high), title, note)
+        edges = [low, *(rule.cuts or ()), high]
+        classes = tuple(f"{below:g} to {above:g}" for below, above in zip(edges[:-1], edges[1:], strict=True))
+        return Task(
+            name,
+            rule.corpus,
+            domain,
+            texts,
+            np.searchsorted(edges[1:-1], ratings, side="left"),
+            classes,
+            ways,
+            None,
+            title,
+            note,
+        )
+    index = {label: i for i, label in enumerate(label_set or ())}
+    return Task(
+        name,
+        rule.corpus,
+        domain,
+        texts,
+        np.array([index[label] for label in labels or ()]),
+        tuple(index),
+        ways,
+        None,
+        title,
+        note,
+    )

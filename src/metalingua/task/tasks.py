@@ -1,0 +1,164 @@
+"""The tasks of one run: read from corpora, passed through the leakage gate, split by what must be new at meta-test."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Annotated, Any
+
+import numpy as np
+
+from metalingua.corpus.corpus import Corpus
+from metalingua.error import UserError
+from metalingua.limit import AtLeast, OneOf, limited
+from metalingua.task.episode import Episodes
+from metalingua.task.leakage import SPLITS, LeakageError, Pool, gate
+from metalingua.task.task import Rule, Task, make_task
+from metalingua.text.normal import position
+from metalingua.text.word import WordTokenizer
+
+
+class Tasks:
+    """What conf/task builds. Meta-train, meta-validation and meta-test name splits of tasks, never of examples."""
+
+    @limited("task")
+    def __init__(
+        self,
+        corpora: Mapping[str, Corpus],
+        meta_train: Mapping[str, Mapping[str, Any]],
+        meta_validation: Mapping[str, Mapping[str, Any]],
+        meta_test: Mapping[str, Mapping[str, Any]],
+        ways: Annotated[int, AtLeast(2)],
+        shots: Annotated[int, AtLeast(1)],
+        queries: Annotated[int, AtLeast(1)],
+        max_length: Annotated[int, AtLeast(1)],
+        label_order: Annotated[str, OneOf("fixed", "shuffled")],
+        held_out: Annotated[str, OneOf("domain", "class", "nothing")],
+        leakage: Annotated[str, OneOf("fail", "drop", "report")],
+    ):
+        """
+        corpora       by the name that the tasks use
+        meta_*        task name to the keys of `Rule`
+        shots, queries   support and query texts a class
+        max_length    words of a text that are read
+        label_order   "shuffled" permutes the labels of every episode, so that only what adapts can score
+        held_out      what meta-test must not share with the other two: "domain" of the corpora, "class" names, "nothing"
+        leakage       a text in two splits or in both halves of an episode: "fail" stops, "drop" leaves it out of the
+                      earlier split (of one corpus: keeps one), "report" only reports
+        """
+        self.corpora, self.ways, self.shots, self.queries = corpora, ways, shots, queries
+        self.max_length, self.label_order, self.held_out, self.leakage = max_length, label_order, held_out, leakage
+        rules = {"meta_train": meta_train, "meta_validation": meta_validation, "meta_test": meta_test}
+        self.rules = {
+            split: {name: _rule(split, name, rule) for name, rule in each.items()} for split, each in rules.items()
+        }
+        self.splits: dict[str, list[Task]] = {}
+        self.found: dict[str, Any] = {}
+
+    def read(self) -> "Tasks":
+        """Load the corpora, pass the gate, make the tasks. Raises LeakageError, CorpusError or UserError."""
+        data = {
+            name: self.corpora[name].load()
+            for name in dict.fromkeys(r.corpus for s in self.rules.values() for r in s.values())
+        }
+        columns = {name: {column: each[column][:] for column in each.column_names} for name, each in data.items()}
+
+        @cache
+        def places(corpus: str) -> np.ndarray:
+            return np.array([position(text) for text in columns[corpus]["text"]])
+
+        def inside(rule: Rule) -> np.ndarray:
+            low, high = rule.share
+            if low <= 0 and high >= 1:
+                return np.arange(len(columns[rule.corpus]["text"]))
+            return np.flatnonzero((places(rule.corpus) >= low) & (places(rule.corpus) < high))
+
+        members: dict[tuple[str, str], np.ndarray] = {}  # split and corpus to the texts that any of its tasks may draw
+        for split, rules in self.rules.items():
+            for rule in rules.values():
+                before = members.get((split, rule.corpus), np.empty(0, np.int64))
+                members[split, rule.corpus] = np.union1d(before, inside(rule))
+        pools = [
+            Pool(split, corpus, [columns[corpus]["text"][i] for i in at]) for (split, corpus), at in members.items()
+        ]
+        left_out = self._pass_gate(pools, members)
+
+        for split, rules in self.rules.items():
+            self.splits[split] = []
+            for name, rule in rules.items():
+                corpus, held = self.corpora[rule.corpus], columns[rule.corpus]
+                at = [i for i in inside(rule) if i not in left_out.get((split, rule.corpus), ())]
+                ratings = np.array([held["rating"][i] for i in at]) if "rating" in held else None
+                labels = [held["label"][i] for i in at] if "label" in held else None
+                task = make_task(name, rule, domain=corpus.domain, texts=[held["text"][i] for i in at], labels=labels, ratings=ratings,
+                                 label_set=corpus.labels, scale=corpus.rating_range, ways=self.ways)  # fmt: skip
+                task.require(split, self.shots + self.queries)
+                self.splits[split].append(task)
+        self._require_new()
+        return self
+
+    def _pass_gate(
+        self, pools: list[Pool], members: dict[tuple[str, str], np.ndarray]
+    ) -> dict[tuple[str, str], set[int]]:
+        leakage = gate(pools)
+        self.found = {"mode": self.leakage, "texts": sum(len(pool.texts) for pool in pools), **leakage.report(pools)}
+        if self.leakage == "fail" and leakage.pairs:
+            listed = "\n  - ".join(self.found["examples"])
+            raise LeakageError(
+                f"{len(leakage.pairs)} pairs of texts are one text in two splits, or twice in one corpus; the first:\n  - {listed}\n"
+                "task.leakage=drop leaves them out of meta-training (of one corpus: keeps one of each), task.leakage=report goes on with them"
+            )
+        if self.leakage != "drop":
+            return {}
+        return {
+            (pools[k].split, pools[k].corpus): {int(members[pools[k].split, pools[k].corpus][i]) for i in drop}
+            for k, drop in leakage.drop.items()
+        }
+
+    def _require_new(self) -> None:
+        """Raise LeakageError if meta-test shares what `held_out` names with meta-training or meta-validation."""
+        if self.held_out == "nothing":
+            return
+
+        def held(task: Task) -> set[str]:
+            return {task.domain} if self.held_out == "domain" else set(task.classes)
+
+        for test in self.splits["meta_test"]:
+            for split in SPLITS[:2]:
+                for task in self.splits[split]:
+                    if shared := held(test) & held(task):
+                        raise LeakageError(
+                            f"task.meta_test.{test.name} and task.{split}.{task.name} share the {self.held_out} {', '.join(sorted(shared))!r};"
+                            f" task.held_out={self.held_out} says it must be new at meta-test: take another corpus, or set task.held_out=nothing"
+                        )
+
+    def encode(self, tokenizer: WordTokenizer) -> None:
+        """Fit `tokenizer` on the meta-training texts alone, then read every task with it."""
+        tokenizer.fit(dict.fromkeys(text for task in self.splits["meta_train"] for text in task.texts))
+        known: dict[str, np.ndarray] = {}
+        for task in (task for split in self.splits.values() for task in split):
+            new = list(dict.fromkeys(text for text in task.texts if text not in known))
+            known.update(zip(new, tokenizer.encode(new, self.max_length), strict=True))
+            task.tokens = [known[text] for text in task.texts]
+
+    def heads(self) -> dict[str, int]:
+        """Name to outputs of every head that any task of any split needs, sorted."""
+        problems = (task.problem for split in self.splits.values() for task in split)
+        return dict(sorted({problem.name: problem.outputs for problem in problems}.items()))
+
+    def episodes(self, split: str, seed: int) -> Episodes:
+        """The episodes of `split`, "meta_train", "meta_validation" or "meta_test"."""
+        return Episodes(
+            split, self.splits[split], seed=seed, shots=self.shots, queries=self.queries, label_order=self.label_order
+        )
+
+    def checksums(self) -> dict[str, str]:
+        """sha256 of the rows of every corpus that a task uses."""
+        used = sorted({task.corpus for split in self.splits.values() for task in split})
+        return {name: self.corpora[name].checksum() for name in used}
+
+
+def _rule(split: str, name: str, keys: Mapping[str, Any]) -> Rule:
+    takes = [field.name for field in fields(Rule)]
+    if unknown := [key for key in keys if key not in takes]:
+        raise UserError(f"task.{split}.{name}.{unknown[0]} is unknown; a task takes {', '.join(takes)}")
+    return Rule(**keys)

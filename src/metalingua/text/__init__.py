@@ -1,0 +1,1 @@
+"""Reading: text to token ids to padded batches."""

@@ -1,0 +1,61 @@
+"""Words: the article's tokenizer, a vocabulary of the most frequent words (the rest is one unknown word)."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import WordLevel
+from tokenizers.trainers import WordLevelTrainer
+
+from metalingua.limit import AtLeast, limited
+
+PAD, UNKNOWN = "[PAD]", "[UNK]"  # ids 0 and 1
+
+
+class WordTokenizer:
+    """Lower-cased words (with their apostrophes: "don't" is one) and runs of punctuation."""
+
+    @limited("text")
+    def __init__(self, size: Annotated[int, AtLeast(3)]):
+        """`size`: rows of the embedding, the padding and unknown words among them."""
+        self.size = size
+        self._tokenizer = Tokenizer(WordLevel(unk_token=UNKNOWN))
+        self._tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+        word = Regex(r"[\p{L}\p{M}\p{N}]+(?:['’][\p{L}\p{M}\p{N}]+)*|[^\s\p{L}\p{M}\p{N}]+")
+        self._tokenizer.pre_tokenizer = pre_tokenizers.Split(word, behavior="removed", invert=True)
+
+    def fit(self, texts: Iterable[str]) -> "WordTokenizer":
+        """Learn the vocabulary from `texts`, which must be meta-training text only; the order of texts is irrelevant."""
+        trainer = WordLevelTrainer(vocab_size=self.size, special_tokens=[PAD, UNKNOWN], show_progress=False)
+        self._tokenizer.train_from_iterator(texts, trainer)
+        return self
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Word to id."""
+        return self._tokenizer.get_vocab()
+
+    def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
+        """Ids of each text's first `max_length` words, int32 [length]; a text without words is one unknown word."""
+        self._tokenizer.enable_truncation(max_length)
+        # a piece between spaces holds at least one word, so what lies beyond `max_length` pieces is never read
+        encoded = self._tokenizer.encode_batch([" ".join(text.split(None, max_length)[:max_length]) for text in texts])
+        return [np.array(each.ids or [1], dtype=np.int32) for each in encoded]
+
+    def to_json(self) -> str:
+        """The whole tokenizer, for `from_json` and for the `tokenizers` library itself."""
+        self._tokenizer.no_truncation()
+        return self._tokenizer.to_str()
+
+    def from_json(self, text: str) -> "WordTokenizer":
+        """Become the tokenizer that `to_json` wrote."""
+        self._tokenizer = Tokenizer.from_str(text)
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> "WordTokenizer":
+        """The tokenizer of a run, from its tokenizer.json."""
+        tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+        return cls(size=max(3, tokenizer.get_vocab_size())).from_json(tokenizer.to_str())

@@ -1,0 +1,122 @@
+"""Runs many tasks, each as the learner wrote it for one. Nothing else loops over tasks.
+
+On a CPU a worker thread takes one task at a time, with one intra-op thread: large batches of tasks overflow the caches.
+Results and gradients are put together in task order, so the number of threads changes no bit.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metalingua.learner.learner import Learner
+from metalingua.limit import AtLeast, limited
+from metalingua.model.derivative import derivatives
+from metalingua.model.model import Model, Params
+from metalingua.task.episode import Episode
+
+EpisodeLoss = Callable[[Model, Params, Episode], Tensor]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one learner did on one episode."""
+
+    statistics: dict[str, float]  # of the problem, over the queries
+    adapt_seconds: float
+    moved: int  # numbers that adapting changed or made
+    predictions: np.ndarray  # [query items], as the task's labels
+
+
+class Engine:
+    """`threads` workers; None means one per core that this process may use."""
+
+    @limited("engine")
+    def __init__(self, threads: Annotated[int, AtLeast(1)] | None = None):
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self._pool = ThreadPoolExecutor(self.threads, "engine", initializer=torch.set_num_threads, initargs=(1,))
+
+    def map(self, function: Callable[[Episode], Any], episodes: Sequence[Episode]) -> list[Any]:
+        """`function` of every episode, in order, with the caller's grad mode."""
+        grad = torch.is_grad_enabled()
+
+        def work(episode: Episode) -> Any:
+            with torch.set_grad_enabled(grad):
+                return function(episode)
+
+        return list(self._pool.map(work, episodes))
+
+    def loss(
+        self, model: Model, params: Params, episodes: Sequence[Episode], episode_loss: EpisodeLoss, order: int
+    ) -> Tensor:
+        """Mean of `episode_loss` over `episodes`, a scalar whose backward hands `params` their gradients.
+
+        params  leaves; those no episode depends on get a gradient of zero
+        order   highest derivative that `episode_loss` takes of the model
+        """
+
+        def one(episode: Episode) -> tuple[Tensor, list[Tensor | None]]:
+            leaves = {name: value.detach().requires_grad_() for name, value in localise(model, params, episode).items()}
+            with torch.enable_grad(), derivatives(order):
+                loss = episode_loss(model, leaves, episode)
+                return loss.detach(), list(torch.autograd.grad(loss, list(leaves.values()), allow_unused=True))
+
+        results = self.map(one, episodes)
+        total = {name: torch.zeros_like(value) for name, value in params.items()}
+        for episode, (_, grads) in zip(episodes, results, strict=True):
+            for (name, into), grad in zip(total.items(), grads, strict=True):
+                if grad is None:
+                    continue
+                if name == model.rows:
+                    into.index_add_(0, episode.rows, grad)
+                else:
+                    into.add_(grad)
+        mean = torch.stack([loss for loss, _ in results]).mean()
+        return _Precomputed.apply(mean, [each.div_(len(episodes)) for each in total.values()], *params.values())
+
+    def judge(self, learner: Learner, model: Model, params: Params, episodes: Sequence[Episode]) -> list[Judgement]:
+        """Adapt to every support set and answer its queries, by the same call as in training."""
+
+        def one(episode: Episode) -> Judgement:
+            mine = localise(model, params, episode)
+            began = perf_counter()
+            predictor = learner.adapt(
+                model, mine, episode.support, episode.query.inputs if learner.transductive else None
+            )
+            seconds = perf_counter() - began
+            outputs = predictor.outputs(episode.query.inputs)
+            problem = episode.query.problem
+            statistics = problem.statistics(outputs, episode.query.targets)
+            return Judgement(statistics, seconds, moved(mine, predictor.params), problem.predictions(outputs))
+
+        with torch.no_grad():
+            return self.map(one, episodes)
+
+
+def localise(model: Model, params: Params, episode: Episode) -> Params:
+    """`params` with only the embedding rows that the episode's texts use. Exact: no gradient reaches another row."""
+    return {name: value[episode.rows] if name == model.rows else value for name, value in params.items()}
+
+
+def moved(before: Params, after: Params) -> int:
+    """Numbers in `after` that differ from `before` or are new."""
+    return sum(int((value != before[name]).sum()) if name in before else value.numel() for name, value in after.items())
+
+
+class _Precomputed(torch.autograd.Function):
+    """A loss with its gradients, worked out already: so optimisation, clipping and accumulation stay Lightning's."""
+
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, grads: list[Tensor], *params: Tensor) -> Tensor:
+        ctx.grads = grads
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *incoming: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(grad * incoming[0] for grad in ctx.grads)

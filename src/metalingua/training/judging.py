@@ -1,0 +1,106 @@
+"""Judging learners on the very same episodes: their settings chosen on meta-validation, then meta-test once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+from hydra.utils import instantiate
+
+from metalingua.learner.learner import Learner
+from metalingua.model.model import Model, Params
+from metalingua.task.episode import Episode
+from metalingua.training.engine import Engine
+
+CURVE_STEPS = (0, 1, 2, 3, 5, 7, 10, 15, 20)
+CURVE_EPISODES = 100  # a target
+
+
+@dataclass
+class Candidate:
+    """A learner to judge: its config, so that its settings can be varied, and the parameters it starts from."""
+
+    name: str
+    config: Mapping[str, Any]
+    params: Params
+
+    def build(self, **settings: Any) -> Learner:
+        return instantiate({**self.config, **settings}, _convert_="all")
+
+
+def choose(candidate: Candidate, engine: Engine, model: Model, episodes: Sequence[Episode]) -> dict[str, Any]:
+    """The settings of `candidate.tuned` with the best mean score on `episodes` (of meta-validation), first on ties."""
+    tuned = candidate.build().tuned or {}
+    best: tuple[float, dict[str, Any]] = (-float("inf"), {})
+    for values in product(*tuned.values()) if tuned else ():
+        settings = dict(zip(tuned, values, strict=True))
+        judged = engine.judge(candidate.build(**settings), model, candidate.params, episodes)
+        score = float(np.mean([each.statistics["score"] for each in judged]))
+        if score > best[0]:
+            best = (score, settings)
+    return best[1]
+
+
+def judge(candidate: Candidate, settings: Mapping[str, Any], engine: Engine, model: Model,
+          episodes: Sequence[Episode]) -> tuple[pandas.DataFrame, dict[str, Any]]:  # fmt: skip
+    """One row an episode, with the columns of episodes.parquet, and what a table says of the learner."""
+    learner = candidate.build(**settings)
+    reset_peak_memory()
+    judged = engine.judge(learner, model, candidate.params, episodes)
+    rows = [
+        {
+            "learner": candidate.name,
+            "target": episode.task,
+            "episode": episode.index,
+            **{name: each.statistics.get(name, np.nan) for name in ("accuracy", "balanced_accuracy", "rmse", "loss")},
+            "adapt_seconds": each.adapt_seconds,
+            "items": len(episode.query.inputs),
+        }
+        for episode, each in zip(episodes, judged, strict=True)
+    ]
+    about = {
+        "label": learner.label,
+        "transductive": learner.transductive,
+        "adapted_parameters": int(np.median([each.moved for each in judged])),
+        "peak_memory_mib": peak_memory_mib(),
+        "chosen": dict(settings),
+    }
+    return pandas.DataFrame(rows), about
+
+
+def curve(candidate: Candidate, settings: Mapping[str, Any], engine: Engine, model: Model,
+          episodes: Sequence[Episode]) -> dict[str, Any]:  # fmt: skip
+    """Mean accuracy after each number of inner steps, by target; empty for a learner without `steps`."""
+    if "steps" not in settings:
+        return {}
+    found: dict[str, Any] = {}
+    for target in dict.fromkeys(episode.task for episode in episodes):
+        some = [episode for episode in episodes if episode.task == target][:CURVE_EPISODES]
+        if some[0].query.problem.outputs < 2:
+            continue  # a regression has no accuracy
+        means = []
+        for steps in CURVE_STEPS:
+            judged = engine.judge(candidate.build(**{**settings, "steps": steps}), model, candidate.params, some)
+            means.append(float(np.mean([each.statistics["accuracy"] for each in judged])))
+        found[target] = {"steps": list(CURVE_STEPS), "accuracy": means}
+    return found
+
+
+def reset_peak_memory() -> None:
+    """Start the process's peak anew, where the system can (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_memory_mib() -> float | None:
+    """Peak resident memory of this process since the last reset, MiB; None where the system does not say."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), None)

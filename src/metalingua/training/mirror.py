@@ -1,0 +1,74 @@
+"""Weights & Biases mirrors what the run directory holds: live when online, from the finished files when offline."""
+
+import logging
+import shutil
+from typing import Annotated, Any
+
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers.logger import Logger
+
+from metalingua.check import has_wandb_key
+from metalingua.limit import OneOf, limited
+from metalingua.result.run import RunDirectory, read_run
+from metalingua.result.table import frame, tables
+from metalingua.training.metrics import read_metrics
+
+log = logging.getLogger(__name__)
+
+
+class Wandb:
+    """What conf/logger builds. One W&B run a run, its id the hash of the config."""
+
+    @limited("logger")
+    def __init__(self, mode: Annotated[str, OneOf("auto", "online", "offline", "disabled")], project: str,
+                 entity: str | None = None, gradient_norms: bool = False):  # fmt: skip
+        """
+        mode            "auto": online where W&B has a key, else offline
+        gradient_norms  log the norms of the outer gradient and of the support gradient before and after adapting
+        """
+        self.mode = mode if mode != "auto" else ("online" if has_wandb_key() else "offline")
+        self.project, self.entity, self.gradient_norms = project, entity, gradient_norms
+
+    def live(self, run: RunDirectory) -> list[Logger]:
+        """The Lightning loggers that follow a training run: W&B's if online."""
+        if self.mode != "online":
+            return []
+        try:
+            return [WandbLogger(**self._identity(run), save_dir=run.path, resume="allow")]
+        except Exception as error:  # W&B raises many kinds; none of them is worth the run
+            log.warning("W&B cannot be reached (%s); the run goes on, its files hold everything", error)
+            return []
+
+    def finish(self, run: RunDirectory, config: dict[str, Any]) -> None:
+        """Send the finished run: config, numbers, tables, figures. Offline, its history too, as one W&B folder."""
+        if self.mode == "disabled":
+            return
+        import wandb
+
+        offline = self.mode == "offline"
+        if offline:
+            shutil.rmtree(run.path / "wandb", ignore_errors=True)  # of a finished run that is done again
+        try:
+            settings = wandb.Settings(silent=True, console="off")
+            with wandb.init(**self._identity(run), dir=run.path, mode=self.mode, config=config, resume=None if offline else "allow",
+                            settings=settings) as mirror:  # fmt: skip
+                if offline:
+                    for line in read_metrics(run.metrics):
+                        mirror.log({k: v for k, v in line.items() if k != "step"}, step=line["step"])
+                found = read_run(run.path)
+                for target, rows in frame(tables([found])).groupby("target", sort=False):
+                    mirror.log({f"table/{target}": wandb.Table(dataframe=rows)})
+                for figure in sorted(run.figures.glob("*.png")):
+                    mirror.log({f"figure/{figure.stem}": wandb.Image(str(figure))})
+                mirror.summary.update({name: value for name, value in found[0].items() if name != "curves"})
+        except Exception as error:
+            log.warning("W&B took no copy of the run (%s); %s holds everything", error, run.path)
+
+    def _identity(self, run: RunDirectory) -> dict[str, Any]:
+        return {
+            "id": run.path.name,
+            "name": run.path.name,
+            "project": self.project,
+            "entity": self.entity,
+            "group": run.path.parent.name,
+        }

@@ -1,0 +1,126 @@
+"""Lightning's half: move, step, log. The mathematics lives in learner/ and model/, the loop over tasks in the engine."""
+
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from torch import Tensor, nn
+
+from metalingua.error import UserError
+from metalingua.model.model import Model, Params
+from metalingua.task.episode import Episode
+from metalingua.training.engine import Engine
+
+
+class Diverged(UserError):
+    """A loss or gradient that is no number."""
+
+
+class SharedParameterModule(pl.LightningModule):
+    """The shared-parameter model: theta and a head a problem, trained on the examples of all tasks at once.
+
+    Every argument is plain data, so that `load_from_checkpoint` builds the same module again:
+    encoder, learner, optimizer   configs with a `_target_` (the optimizer's is `_partial_`)
+    heads    problem name to outputs
+    seed     of the fresh parameters
+    threads  of the engine
+    """
+
+    def __init__(
+        self,
+        encoder: dict,
+        heads: dict[str, int],
+        learner: dict,
+        optimizer: dict,
+        seed: int,
+        threads: int | None = None,
+    ):
+        super().__init__()
+        self.save_hyperparameters()
+        self.model = Model(instantiate(encoder), heads)
+        self.learner = instantiate(learner, _convert_="all")
+        self.optimizer = optimizer
+        self.engine = Engine(threads)
+        fresh = self.model.init(seed) | self.learner.init(self.model, seed)
+        # Lightning saves parameters under module names, which cannot hold a dot
+        self.weights = nn.ParameterDict({name.replace(".", "/"): nn.Parameter(value) for name, value in fresh.items()})
+        self._scores: dict[str, list[float]] = {}
+
+    @property
+    def params(self) -> Params:
+        """All meta-learned parameters by their dotted names."""
+        return {name.replace("/", "."): value for name, value in self.weights.items()}
+
+    order = 1
+
+    def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
+        """The loss of one task's examples, support and query alike, under the shared parameters."""
+        halves = (episode.support, episode.query)
+        losses = [
+            half.problem.loss(model.outputs(params, half.inputs, half.problem), half.targets) * len(half.inputs)
+            for half in halves
+        ]
+        return sum(losses, torch.zeros(())) / sum(len(half.inputs) for half in halves)
+
+    def training_step(self, batch: list[Episode], batch_index: int) -> Tensor:
+        loss = self.engine.loss(self.model, self.params, batch, self.episode_loss, self.order)
+        if not torch.isfinite(loss):
+            raise Diverged(_diverged("the training loss", self.global_step))
+        self.log("train/loss", loss, batch_size=len(batch), prog_bar=True)
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        grads = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        if not torch.isfinite(torch.nn.utils.get_total_norm(grads)):
+            raise Diverged(_diverged("the norm of the outer gradient", self.global_step))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return instantiate(self.optimizer, _partial_=True)(self.parameters())
+
+    def _judge(self, split: str, batch: list[Episode]) -> None:
+        for judgement in self.engine.judge(self.learner, self.model, self.params, batch):
+            for name, value in judgement.statistics.items():
+                self._scores.setdefault(f"{split}/{name}", []).append(value)
+
+    def _log_means(self) -> None:
+        self.log_dict({name: float(np.mean(values)) for name, values in self._scores.items()}, prog_bar=True)
+        self._scores = {}
+
+    def validation_step(self, batch: list[Episode], batch_index: int) -> None:
+        self._judge("val", batch)
+
+    def test_step(self, batch: list[Episode], batch_index: int) -> None:
+        self._judge("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_means()
+
+    def on_test_epoch_end(self) -> None:
+        self._log_means()
+
+    def predict_step(self, batch: list[Episode], batch_index: int) -> list[np.ndarray]:
+        """The labels given to each episode's queries, [query items] each."""
+        return [judgement.predictions for judgement in self.engine.judge(self.learner, self.model, self.params, batch)]
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_index: int) -> Any:
+        return batch
+
+
+class MetaLearnerModule(SharedParameterModule):
+    """The first- or second-order meta-learner: trained through its own adaptation."""
+
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        return self.learner.order
+
+    def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
+        return self.learner.episode_loss(model, params, episode)
+
+
+def _diverged(what: str, step: int) -> str:
+    return (
+        f"{what} is not a number at step {step}: training stopped, the last checkpoint is from before it."
+        " Lower optimizer.lr or learner.step_size, or set trainer.gradient_clip_val"
+    )
