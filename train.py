@@ -2,12 +2,21 @@
 
 import os
 import sys
+from typing import NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from metalingua.check import check
 from metalingua.error import UserError
+
+
+class Told(Exception):
+    """One run of a multirun stopped, and the person was told why: the other runs go on."""
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -20,10 +29,31 @@ def main(cfg: DictConfig) -> None:
         quiet()
         show(execute(cfg))
     except UserError as error:
-        print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
+        stop(f"{type(error).__name__}: {error}")
+    except InstantiationException as error:  # Hydra's wrapping of what a constructor raised
+        if not isinstance(error.__cause__, ValueError | UserError):
+            raise  # no refusal, but a bug: with its traceback
+        key = str(error).rpartition("full_key: ")[2]
+        stop(f"{type(error.__cause__).__name__}: {error.__cause__} (in {key})")
+
+
+def stop(words: str) -> NoReturn:
+    print(f"\n{words}", file=sys.stderr)
+    if HydraConfig.get().mode == RunMode.RUN:
         sys.exit(2)
+    raise Told
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    main()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors arrive here as they are
+    try:
+        main()
+    except Told:
+        sys.exit(2)
+    except InstantiationException:
+        raise
+    except (HydraException, OmegaConfBaseException) as error:  # of composing the config
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

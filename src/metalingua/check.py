@@ -84,7 +84,7 @@ def _resolved(node: Any, key: str, problems: list[str]) -> Any:
         except InterpolationToMissingValueError:
             pass  # the ??? it leads to is reported where it stands
         except OmegaConfBaseException as error:
-            written = OmegaConf.to_container(node, resolve=False)[name]  # type: ignore[index, call-overload]
+            written = OmegaConf.to_container(node, resolve=False)[name]  # type: ignore[index]
             reason = str(error).partition("\n")[0]
             problems.append(f"{at} is {written}: {reason}; name a key that is there, or write the value")
     return plain if isinstance(node, DictConfig) else list(plain.values())
@@ -197,7 +197,9 @@ LIMITS: dict[str, object] = {
     "task.shots": Annotated[int, AtLeast(1)],
     "task.queries": Annotated[int, AtLeast(1)],
     "steps": Annotated[int, AtLeast(1)],
-    "validate_every": Annotated[int, AtLeast(1)] | None,
+    "meta_batch": Annotated[int, AtLeast(1)],
+    "checkpoint_every": Annotated[int, AtLeast(1)],
+    "validate_every": Annotated[int, AtLeast(1)],
     "episodes.validation": Annotated[int, AtLeast(1)],
     "episodes.test": Annotated[int, AtLeast(1)],
     "engine.threads": Annotated[int, AtLeast(1)] | None,
@@ -213,6 +215,12 @@ def values_within_limits(cfg: Config) -> Iterator[str]:
             continue
         if problem := complaint(key, group[name], annotation):
             yield problem
+
+
+def something_is_validated(cfg: Config) -> Iterator[str]:
+    every, steps = _at(cfg, "validate_every"), _at(cfg, "steps")
+    if limit.allows(int, every) and limit.allows(int, steps) and every > steps > 0:
+        yield f"validate_every is {every} and steps is {steps}: nothing would be validated; set validate_every={steps}"
 
 
 def tasks_take_their_keys(cfg: Config) -> Iterator[str]:
@@ -351,6 +359,7 @@ def has_wandb_key() -> bool:
 
 rules: list[Callable[[Config], Iterator[str]]] = [
     values_within_limits,
+    something_is_validated,
     tasks_take_their_keys,
     tuned_values_fit,
     two_ways_or_more,

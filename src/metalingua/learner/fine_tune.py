@@ -1,9 +1,9 @@
 """Fine-tuning on the support set: from scratch (single-task training), from multi-task or meta-learned parameters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from metalingua.learner.descent import descend
+from metalingua.learner.descent import descent
 from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, limited
 from metalingua.model.model import Model, Params
@@ -30,5 +30,9 @@ class FineTune(Learner):
         self.label, self.start, self.steps, self.step_size, self.tuned = label, start, steps, step_size, tuned
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        fast = descend(model, params, support, steps=self.steps, step_size=self.step_size, order=1)
-        return Predictor(lambda inputs: model.outputs(fast, inputs, support.problem), fast)
+        *_, last = self.path(model, params, support)
+        return last
+
+    def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
+        for fast in descent(model, params, support, steps=self.steps, step_size=self.step_size, order=1):
+            yield Predictor.of(model, fast, support.problem)

@@ -1,6 +1,6 @@
 """What every learner is: a mapping from a support set to a predictor."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,11 @@ class Predictor:
 
     outputs: Callable[[Inputs], Tensor]  # inputs of the same episode -> [items, problem.outputs]
     params: Params = field(default_factory=dict)  # the adapted parameters, for cost and for looking inside
+
+    @classmethod
+    def of(cls, model: Model, params: Params, problem: Problem) -> "Predictor":
+        """The model's own answers to `problem` under `params`."""
+        return cls(lambda inputs: model.outputs(params, inputs, problem), params)
 
 
 class Learner:
@@ -49,6 +54,10 @@ class Learner:
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         """One task. Differentiable with respect to `params` if grad mode is on."""
         raise NotImplementedError
+
+    def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
+        """The predictors after 0, 1, 2, ... inner steps; none for a learner without steps."""
+        return iter(())
 
     def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
         """What meta-training descends: by default the query loss after adapting. A scalar."""

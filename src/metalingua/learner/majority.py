@@ -1,6 +1,5 @@
 """The answer that ignores the text: the commonest class, or the mean rating, of the support set."""
 
-
 from metalingua.learner.learner import Learner, Predictor
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Examples

@@ -1,9 +1,9 @@
 """MAML: Finn, Abbeel & Levine (2017), arXiv:1703.03400, Algorithm 1; its first-order form, section 5.2."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from metalingua.learner.descent import descend
+from metalingua.learner.descent import descent
 from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
@@ -30,5 +30,9 @@ class Maml(Learner):
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         """Lines 5 and 6, for one task."""
-        fast = descend(model, params, support, steps=self.steps, step_size=self.step_size, order=self.order)
-        return Predictor(lambda inputs: model.outputs(fast, inputs, support.problem), fast)
+        *_, last = self.path(model, params, support)
+        return last
+
+    def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
+        for fast in descent(model, params, support, steps=self.steps, step_size=self.step_size, order=self.order):
+            yield Predictor.of(model, fast, support.problem)

@@ -41,8 +41,8 @@ class LstmEncoder:
     def init(self, generator: torch.Generator) -> Params:
         """New parameters, float32; a pure function of the generator's state.
 
-        embedding.weight [vocabulary, embedding]: N(0, 0.1^2), not torch.nn.Embedding's N(0, 1), which Adam takes several times as
-        many steps to move.
+        embedding.weight [vocabulary, embedding]: N(0, 0.1^2), not torch.nn.Embedding's N(0, 1), which takes Adam
+        several times as many steps to move.
         lstm.weight_ih [4 hidden, embedding], lstm.weight_hh [4 hidden, hidden]: U(-1/sqrt(hidden), 1/sqrt(hidden)), as
         torch.nn.LSTM; gates in its order (input, forget, cell, output).
         lstm.bias [4 hidden]: 0, and 1 for the forget gate (Jozefowicz et al. 2015), so that what was read is

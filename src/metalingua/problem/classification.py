@@ -27,7 +27,8 @@ class Classification:
         targets = torch.as_tensor(np.asarray(labels), dtype=torch.int64)
         if len(targets) and not (int(targets.min()) >= 0 and int(targets.max()) < self.ways):
             raise ValueError(
-                f"labels run from {int(targets.min())} to {int(targets.max())}; {self.ways} ways take 0 to {self.ways - 1}"
+                f"labels run from {int(targets.min())} to {int(targets.max())}; "
+                f"{self.ways} ways take 0 to {self.ways - 1}"
             )
         return targets
 
@@ -40,7 +41,7 @@ class Classification:
         return outputs.argmax(-1).cpu().numpy()
 
     def constant(self, targets: Tensor) -> Tensor:
-        """Log relative frequencies of the classes in `targets` [items], [1, ways]; a missing class counts half an item."""
+        """Log frequencies of the classes in `targets` [items], [1, ways]; a missing class counts half an item."""
         return torch.bincount(targets, minlength=self.ways).clamp(min=0.5).div(len(targets)).log().unsqueeze(0)
 
     def statistics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:

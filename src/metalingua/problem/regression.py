@@ -33,7 +33,7 @@ class Regression:
         return torch.as_tensor(2 * (ratings - self.low) / (self.high - self.low) - 1, dtype=torch.float32)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean (not half the sum) of squared differences, in squared units of the -1 .. 1 scale. `outputs` [items, 1]."""
+        """Mean (not half the sum) of squared differences, on the -1 .. 1 scale. `outputs` [items, 1]."""
         return mse_loss(outputs.squeeze(-1), targets)
 
     def predictions(self, outputs: Tensor) -> np.ndarray:

@@ -77,7 +77,7 @@ def gate(pools: list[Pool]) -> Leakage:
 def like_pairs(texts: list[str]) -> Iterator[tuple[int, int]]:
     """Index pairs (i < j) of texts that count as one, in a fixed order."""
     split = [words(text) for text in texts]
-    pairs = set()
+    pairs: set[tuple[int, int]] = set()
     same = defaultdict(list)
     for i, each in enumerate(split):
         if each:  # "!" and "?" have no form to compare

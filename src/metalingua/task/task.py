@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
@@ -69,57 +71,52 @@ class Task:
         if self.scale is not None:
             if len(self.texts) < self.ways * items:
                 raise UserError(
-                    f"task.{split}.{self.name} has {len(self.texts)} texts; a regression episode takes ways * (shots + queries)"
-                    f" = {self.ways} * {items} = {self.ways * items}: lower task.shots or task.queries"
+                    f"task.{split}.{self.name} has {len(self.texts)} texts; a regression episode takes "
+                    f"ways * (shots + queries) = {self.ways} * {items} = {self.ways * items}: "
+                    "lower task.shots or task.queries"
                 )
             return
         present = [name for name, held in zip(self.classes, self.by_class(), strict=True) if len(held)]
         if len(present) < 2:
             raise UserError(
-                f"task.{split}.{self.name} has one class ({', '.join(present) or 'no text at all'}) in corpus {self.corpus};"
-                " telling classes apart needs two: widen its share, move its cuts, or leave the task out"
+                f"task.{split}.{self.name} has one class ({', '.join(present) or 'no text at all'}) in corpus "
+                f"{self.corpus}; telling classes apart needs two: widen its share, move its cuts, or leave the task out"
             )
         for name, held in zip(self.classes, self.by_class(), strict=True):
             if len(held) < items:
                 raise UserError(
-                    f"task.{split}.{self.name}: class {name!r} holds {len(held)} texts; task.shots + task.queries = {items}:"
-                    " lower one of them, widen the task's share, or move its cuts"
+                    f"task.{split}.{self.name}: class {name!r} holds {len(held)} texts; task.shots + task.queries = "
+                    f"{items}: lower one of them, widen the task's share, or move its cuts"
                 )
 
 
-def make_task(name: str, rule: Rule, *, domain: str, texts: list[str], labels: Sequence[str] | None,
-              ratings: np.ndarray | None, label_set: Sequence[str] | None, scale: Sequence[float] | None, ways: int) -> Task:  # fmt: skip
-    """`rule` applied to the texts of its corpus: `labels` [items] for a corpus with labels, else `ratings` [items]."""
-    title, note = rule.title or name, rule.note or ""
-    ways = rule.ways or ways
-    if ratings is not None:
-        low, high = (float(end) for end in scale or (ratings.min(), ratings.max()))
-        if rule.rating:
-            return Task(name, rule.corpus, domain, texts, ratings, (), ways, (low, high), title, note)
-        edges = [low, *(rule.cuts or ()), high]
-        classes = tuple(f"{below:g} to {above:g}" for below, above in zip(edges[:-1], edges[1:], strict=True))
-        return Task(
-            name,
-            rule.corpus,
-            domain,
-            texts,
-            np.searchsorted(edges[1:-1], ratings, side="left"),
-            classes,
-            ways,
-            None,
-            title,
-            note,
-        )
-    index = {label: i for i, label in enumerate(label_set or ())}
-    return Task(
-        name,
-        rule.corpus,
-        domain,
-        texts,
-        np.array([index[label] for label in labels or ()]),
-        tuple(index),
-        ways,
-        None,
-        title,
-        note,
+def make_task(
+    name: str,
+    rule: Rule,
+    *,
+    domain: str,
+    texts: list[str],
+    labels: Sequence[str] | None,
+    ratings: np.ndarray | None,
+    label_set: Sequence[str] | None,
+    scale: Sequence[float] | None,
+    ways: int,
+) -> Task:
+    """`rule` applied to `texts` of its corpus.
+
+    labels, label_set   of a corpus with labels: each text's, and all there are in their order
+    ratings, scale      of a corpus with ratings: each text's, and the lowest and highest there can be
+    ways                of an episode, unless the rule has its own
+    """
+    task = partial(
+        Task, name, rule.corpus, domain, texts, ways=rule.ways or ways, title=rule.title or name, note=rule.note or ""
     )
+    if ratings is None:
+        index = {label: i for i, label in enumerate(label_set or ())}
+        return task(labels=np.array([index[label] for label in labels or ()]), classes=tuple(index))
+    low, high = (float(end) for end in scale or (ratings.min(), ratings.max()))
+    if rule.rating:
+        return task(labels=ratings, classes=(), scale=(low, high))
+    cuts = list(rule.cuts or ())
+    classes = tuple(f"{below:g} to {above:g}" for below, above in pairwise([low, *cuts, high]))
+    return task(labels=np.searchsorted(cuts, ratings, side="left"), classes=classes)

@@ -41,7 +41,7 @@ class Tasks:
         shots, queries   support and query texts a class
         max_length    words of a text that are read
         label_order   "shuffled" permutes the labels of every episode, so that only what adapts can score
-        held_out      what meta-test must not share with the other two: "domain" of the corpora, "class" names, "nothing"
+        held_out      what meta-test must not share with the other two: "domain" of corpora, "class" names, "nothing"
         leakage       a text in two splits or in both halves of an episode: "fail" stops, "drop" leaves it out of the
                       earlier split (of one corpus: keeps one), "report" only reports
         """
@@ -85,12 +85,20 @@ class Tasks:
         for split, rules in self.rules.items():
             self.splits[split] = []
             for name, rule in rules.items():
-                corpus, held = self.corpora[rule.corpus], columns[rule.corpus]
-                at = [i for i in inside(rule) if i not in left_out.get((split, rule.corpus), ())]
-                ratings = np.array([held["rating"][i] for i in at]) if "rating" in held else None
-                labels = [held["label"][i] for i in at] if "label" in held else None
-                task = make_task(name, rule, domain=corpus.domain, texts=[held["text"][i] for i in at], labels=labels, ratings=ratings,
-                                 label_set=corpus.labels, scale=corpus.rating_range, ways=self.ways)  # fmt: skip
+                corpus, left = self.corpora[rule.corpus], left_out.get((split, rule.corpus), set())
+                at = [i for i in inside(rule) if i not in left]
+                held = {column: [values[i] for i in at] for column, values in columns[rule.corpus].items()}
+                task = make_task(
+                    name,
+                    rule,
+                    domain=corpus.domain,
+                    texts=held["text"],
+                    labels=held.get("label"),
+                    ratings=np.array(held["rating"]) if "rating" in held else None,
+                    label_set=corpus.labels,
+                    scale=corpus.rating_range,
+                    ways=self.ways,
+                )
                 task.require(split, self.shots + self.queries)
                 self.splits[split].append(task)
         self._require_new()
@@ -104,8 +112,9 @@ class Tasks:
         if self.leakage == "fail" and leakage.pairs:
             listed = "\n  - ".join(self.found["examples"])
             raise LeakageError(
-                f"{len(leakage.pairs)} pairs of texts are one text in two splits, or twice in one corpus; the first:\n  - {listed}\n"
-                "task.leakage=drop leaves them out of meta-training (of one corpus: keeps one of each), task.leakage=report goes on with them"
+                f"{len(leakage.pairs)} pairs of texts are one text in two splits, or twice in one corpus; the first:"
+                f"\n  - {listed}\ntask.leakage=drop leaves them out of meta-training (of one corpus: keeps one), "
+                "task.leakage=report goes on with them"
             )
         if self.leakage != "drop":
             return {}
@@ -127,8 +136,9 @@ class Tasks:
                 for task in self.splits[split]:
                     if shared := held(test) & held(task):
                         raise LeakageError(
-                            f"task.meta_test.{test.name} and task.{split}.{task.name} share the {self.held_out} {', '.join(sorted(shared))!r};"
-                            f" task.held_out={self.held_out} says it must be new at meta-test: take another corpus, or set task.held_out=nothing"
+                            f"task.meta_test.{test.name} and task.{split}.{task.name} share the {self.held_out} "
+                            f"{', '.join(sorted(shared))!r}; task.held_out={self.held_out} says it must be new at "
+                            "meta-test: take another corpus, or set task.held_out=nothing"
                         )
 
     def encode(self, tokenizer: WordTokenizer) -> None:

@@ -27,7 +27,7 @@ class WordTokenizer:
         self._tokenizer.pre_tokenizer = pre_tokenizers.Split(word, behavior="removed", invert=True)
 
     def fit(self, texts: Iterable[str]) -> "WordTokenizer":
-        """Learn the vocabulary from `texts`, which must be meta-training text only; the order of texts is irrelevant."""
+        """Learn the vocabulary from `texts`, meta-training text only; the order of texts is irrelevant."""
         trainer = WordLevelTrainer(vocab_size=self.size, special_tokens=[PAD, UNKNOWN], show_progress=False)
         self._tokenizer.train_from_iterator(texts, trainer)
         return self

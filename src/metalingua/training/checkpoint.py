@@ -1,29 +1,42 @@
 """What a cut run resumes from, and what is tested: last.ckpt and best.ckpt of a run."""
 
-import contextlib
-import os
+import io
+import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from metalingua.result.run import RunDirectory, unwritable
+from metalingua.result.run import RunDirectory, write_atomically
+from metalingua.training.module import Diverged
 
 SECONDS = 300  # at most this long between two checkpoints
+
+
+class WholeFile(TorchCheckpointIO):
+    """Checkpoints that are there whole or not at all, whatever kills the process."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_atomically(path, content.getvalue())
 
 
 class Checkpoint(pl.Callback):
     """Keeps last.ckpt fresh, and best.ckpt the best on `monitor`, the earliest on ties.
 
-    every   steps between two writes of last.ckpt; five minutes come first if they are shorter
+    every     steps between two writes of last.ckpt; five minutes come first if they are shorter
+    made_of   commit and data: a checkpoint of others is not gone on from
     """
 
-    def __init__(self, run: RunDirectory, every: int, monitor: str = "val/score"):
-        self.run, self.every, self.monitor = run, every, monitor
+    def __init__(self, run: RunDirectory, every: int, made_of: Mapping[str, Any], monitor: str = "val/score"):
+        self.run, self.every, self.made_of, self.monitor = run, every, dict(made_of), monitor
         self.best: dict[str, float] = {"score": -float("inf"), "step": -1}
-        self._written, self._saved_step = time.monotonic(), -1
+        self._written, self._seen = time.monotonic(), 0
 
     @property
     def last_path(self) -> Path:
@@ -33,17 +46,36 @@ class Checkpoint(pl.Callback):
     def best_path(self) -> Path:
         return self.run.checkpoints / "best.ckpt"
 
+    def resume(self) -> tuple[int, bool]:
+        """The step to go on from, and whether checkpoints of other code or data had to go."""
+        if self.last_path.exists():
+            saved = torch.load(self.last_path, map_location="cpu", weights_only=True)
+            if saved["callbacks"][self.state_key]["made_of"] == self.made_of:
+                return saved["global_step"], False
+        other = self.last_path.exists()
+        self.clear()
+        return 0, other
+
+    def clear(self) -> None:
+        shutil.rmtree(self.run.checkpoints, ignore_errors=True)
+
     def state_dict(self) -> dict[str, Any]:
-        return dict(self.best)
+        return {"best": self.best, "made_of": self.made_of}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best = dict(state)
+        self.best = dict(state["best"])
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        step = trainer.global_step
-        due = step % self.every == 0 or time.monotonic() - self._written > SECONDS
-        if due and step != self._saved_step:
-            self._write(trainer, self.last_path)
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._written, self._seen = time.monotonic(), trainer.global_step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, out: Any, batch: Any, n: int) -> None:
+        step, before = trainer.global_step, self._seen
+        self._seen = step
+        # where a validation follows, on_validation_end saves: a run resumed from here would leave that validation out
+        if step == before or (n + 1) % (trainer.val_check_batch or 1) == 0:
+            return
+        if step % self.every == 0 or time.monotonic() - self._written > SECONDS:
+            self._save(trainer, self.last_path)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
@@ -51,22 +83,16 @@ class Checkpoint(pl.Callback):
         score = float(trainer.callback_metrics[self.monitor])
         if score > self.best["score"]:
             self.best = {"score": score, "step": trainer.global_step}
-            self._write(trainer, self.best_path)
-        self._write(trainer, self.last_path)  # with the new best in it
+            self._save(trainer, self.best_path)
+        self._save(trainer, self.last_path)  # with the new best in it
 
-    def _write(self, trainer: pl.Trainer, path: Path) -> None:
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            trainer.save_checkpoint(partial)
-            os.replace(partial, path)
-        except (OSError, RuntimeError) as error:  # torch's file writer raises RuntimeError on a full disk
-            raise unwritable(path, error) from error
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
+    def _save(self, trainer: pl.Trainer, path: Path) -> None:
+        for name, value in trainer.lightning_module.named_parameters():
+            if not torch.isfinite(value).all():
+                raise Diverged(f"parameter {name.removeprefix('weights.')}", trainer.global_step)
+        trainer.save_checkpoint(path)
         if path == self.last_path:
-            self._written, self._saved_step = time.monotonic(), trainer.global_step
+            self._written = time.monotonic()
             self.run.set_status("running", step=trainer.global_step)
 
 

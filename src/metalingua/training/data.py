@@ -14,23 +14,22 @@ class EpisodeLoader:
 
     def __init__(self, episodes: Episodes, batches: int, size: int):
         self.episodes, self.batches, self.size = episodes, batches, size
-        self.done = 0
+        self._first = self._done = 0
 
     def __len__(self) -> int:
         return self.batches
 
     def __iter__(self) -> Iterator[list[Episode]]:
-        first, self.done = self.done, 0
+        first, self._first = self._first, 0
         for n in range(first, self.batches):
-            self.done = n + 1
+            self._done = n + 1
             yield [self.episodes[i] for i in range(n * self.size, (n + 1) * self.size)]
-        self.done = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"done": self.done}
+        return {"done": self._done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.done = state["done"]
+        self._first = state["done"] % self.batches
 
 
 class EpisodeData(pl.LightningDataModule):

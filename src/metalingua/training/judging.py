@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import pandas
+import torch
 from hydra.utils import instantiate
 
 from metalingua.learner.learner import Learner
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode
-from metalingua.training.engine import Engine
+from metalingua.training.engine import Engine, localise
 
-CURVE_STEPS = (0, 1, 2, 3, 5, 7, 10, 15, 20)
-CURVE_EPISODES = 100  # a target
+CURVE_STEPS = (0, 1, 2, 3, 5, 7, 10)
+CURVE_EPISODES = 50  # a target
 
 
 @dataclass
@@ -71,22 +72,31 @@ def judge(candidate: Candidate, settings: Mapping[str, Any], engine: Engine, mod
     return pandas.DataFrame(rows), about
 
 
-def curve(candidate: Candidate, settings: Mapping[str, Any], engine: Engine, model: Model,
-          episodes: Sequence[Episode]) -> dict[str, Any]:  # fmt: skip
-    """Mean accuracy after each number of inner steps, by target; empty for a learner without `steps`."""
+def curve(
+    candidate: Candidate, settings: Mapping[str, Any], engine: Engine, model: Model, episodes: Sequence[Episode]
+) -> dict[str, Any]:
+    """Mean query accuracy after each number of inner steps, by target; empty for a learner without steps."""
     if "steps" not in settings:
         return {}
-    found: dict[str, Any] = {}
+    learner = candidate.build(**{**settings, "steps": max(CURVE_STEPS)})
+
+    def one(episode: Episode) -> list[float]:
+        query, found = episode.query, []
+        predictors = learner.path(model, localise(model, candidate.params, episode), episode.support)
+        for steps, predictor in enumerate(predictors):
+            if steps in CURVE_STEPS:
+                outputs = predictor.outputs(query.inputs)
+                found.append(query.problem.statistics(outputs, query.targets)["accuracy"])
+        return found
+
+    curves: dict[str, Any] = {}
     for target in dict.fromkeys(episode.task for episode in episodes):
         some = [episode for episode in episodes if episode.task == target][:CURVE_EPISODES]
-        if some[0].query.problem.outputs < 2:
-            continue  # a regression has no accuracy
-        means = []
-        for steps in CURVE_STEPS:
-            judged = engine.judge(candidate.build(**{**settings, "steps": steps}), model, candidate.params, some)
-            means.append(float(np.mean([each.statistics["accuracy"] for each in judged])))
-        found[target] = {"steps": list(CURVE_STEPS), "accuracy": means}
-    return found
+        if some[0].query.problem.outputs > 1:  # a regression has no accuracy
+            with torch.no_grad():
+                means = np.mean(engine.map(one, some), axis=0)
+            curves[target] = {"steps": list(CURVE_STEPS), "accuracy": means.tolist()}
+    return curves
 
 
 def reset_peak_memory() -> None:

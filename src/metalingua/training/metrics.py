@@ -1,35 +1,48 @@
-"""metrics.jsonl: every number that was logged in training, one line a step. A resumed run goes on where it was cut."""
+"""metrics.jsonl: what was measured in training, as lines of JSON. A resumed run goes on where it was cut."""
 
 import json
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers.logger import Logger
+import pytorch_lightning as pl
 
-from metalingua.result.run import write_atomically
+from metalingua.result.run import unwritable, write_atomically
 
 
-class MetricsFile(Logger):
-    """Lightning's logger onto one file of JSON lines."""
+class MetricsFile(pl.Callback):
+    """Writes train/* and grad/* every `every` steps, val/* after each validation.
 
-    def __init__(self, path: Path, resumed_at: int):
-        """Lines of `path` from step `resumed_at` on are dropped: the resumed run writes them again."""
-        super().__init__()
-        self.path = path
-        kept = [line for line in read_metrics(path) if line["step"] < resumed_at] if path.exists() else []
-        write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+    `step` counts the optimiser steps done. It stands before Checkpoint in the list of callbacks: then a line of a step
+    is there whenever its checkpoint is.
+    """
 
-    name = "metrics"
-    version = ""
+    def __init__(self, path: Path, every: int):
+        self.path, self.every = path, every
+        self._seen = 0
 
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """config.yaml has them."""
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Drop what a cut run wrote after its last checkpoint: it is written again."""
+        self._seen = trainer.global_step
+        kept = [line for line in read_metrics(self.path) if line["step"] <= self._seen] if self.path.exists() else []
+        write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        numbers = {name: value for name, value in metrics.items() if name != "epoch"}
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **numbers}) + "\n")
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        step, before = trainer.global_step, self._seen
+        self._seen = step
+        if step != before and step % self.every == 0:
+            self._write(trainer, "train/", "grad/")
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._write(trainer, "val/")
+
+    def _write(self, trainer: pl.Trainer, *kinds: str) -> None:
+        numbers = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(kinds)}
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"step": trainer.global_step, **numbers}) + "\n")
+        except OSError as error:
+            raise unwritable(self.path, error) from error
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

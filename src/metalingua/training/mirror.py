@@ -49,9 +49,14 @@ class Wandb:
         if offline:
             shutil.rmtree(run.path / "wandb", ignore_errors=True)  # of a finished run that is done again
         try:
-            settings = wandb.Settings(silent=True, console="off")
-            with wandb.init(**self._identity(run), dir=run.path, mode=self.mode, config=config, resume=None if offline else "allow",
-                            settings=settings) as mirror:  # fmt: skip
+            settings = wandb.Settings(
+                silent=True,
+                console="off",
+                mode="offline" if offline else "online",
+                x_disable_meta=True,  # the command line: it may hold what config.yaml leaves out
+            )
+            more: dict[str, Any] = {} if offline else {"resume": "allow"}
+            with wandb.init(**self._identity(run), dir=run.path, config=config, settings=settings, **more) as mirror:
                 if offline:
                     for line in read_metrics(run.metrics):
                         mirror.log({k: v for k, v in line.items() if k != "step"}, step=line["step"])

@@ -1,4 +1,4 @@
-"""Lightning's half: move, step, log. The mathematics lives in learner/ and model/, the loop over tasks in the engine."""
+"""Lightning's half: move, step, log. Mathematics lives in learner/ and model/, the loop over tasks in the engine."""
 
 from typing import Any
 
@@ -15,7 +15,14 @@ from metalingua.training.engine import Engine
 
 
 class Diverged(UserError):
-    """A loss or gradient that is no number."""
+    """A loss, gradient or parameter that is not a finite number."""
+
+    def __init__(self, what: str, step: int):
+        """`what` was not finite after `step` steps."""
+        super().__init__(
+            f"{what} is not a finite number at step {step}: training stopped, the checkpoints are from before it. "
+            "Lower optimizer.lr or learner.step_size, or set a lower trainer.gradient_clip_val"
+        )
 
 
 class SharedParameterModule(pl.LightningModule):
@@ -67,14 +74,14 @@ class SharedParameterModule(pl.LightningModule):
     def training_step(self, batch: list[Episode], batch_index: int) -> Tensor:
         loss = self.engine.loss(self.model, self.params, batch, self.episode_loss, self.order)
         if not torch.isfinite(loss):
-            raise Diverged(_diverged("the training loss", self.global_step))
+            raise Diverged("the training loss", self.global_step)
         self.log("train/loss", loss, batch_size=len(batch), prog_bar=True)
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         grads = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
         if not torch.isfinite(torch.nn.utils.get_total_norm(grads)):
-            raise Diverged(_diverged("the norm of the outer gradient", self.global_step))
+            raise Diverged("the norm of the outer gradient", self.global_step)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return instantiate(self.optimizer, _partial_=True)(self.parameters())
@@ -117,10 +124,3 @@ class MetaLearnerModule(SharedParameterModule):
 
     def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
         return self.learner.episode_loss(model, params, episode)
-
-
-def _diverged(what: str, step: int) -> str:
-    return (
-        f"{what} is not a number at step {step}: training stopped, the last checkpoint is from before it."
-        " Lower optimizer.lr or learner.step_size, or set trainer.gradient_clip_val"
-    )

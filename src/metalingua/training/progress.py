@@ -8,8 +8,11 @@ from pytorch_lightning.callbacks import RichProgressBar
 from rich.console import Console
 
 from metalingua.training.engine import localise
+from metalingua.training.module import SharedParameterModule
 
 console = Console()
+if not console.is_terminal:
+    console.width = 100  # a pipe has no width; the tables are made for 100 columns
 
 
 def say(message: str, end: str = "\n") -> None:
@@ -18,7 +21,7 @@ def say(message: str, end: str = "\n") -> None:
 
 
 class Progress(RichProgressBar):
-    """A bar of meta-training steps with the loss and the validation metrics; lines instead where there is no terminal."""
+    """A bar of meta-training steps, the loss and the validation metrics; lines instead where there is no terminal."""
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=1 if console.is_terminal else 0, leave=True)
@@ -49,6 +52,7 @@ class GradientNorms(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_index: int
     ) -> None:
+        assert isinstance(module, SharedParameterModule)
         episode = batch[0]
         start = {name: value.detach() for name, value in localise(module.model, module.params, episode).items()}
         with torch.no_grad():

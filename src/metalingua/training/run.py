@@ -1,23 +1,27 @@
 """One run, from its config to its table: read, train, choose, judge, record."""
 
+import contextlib
+import functools
+import hashlib
 import importlib.metadata
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas
+import pytorch_lightning as pl
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from metalingua.error import UserError
 from metalingua.learner.learner import Learner
@@ -25,7 +29,7 @@ from metalingua.result import figure
 from metalingua.result.run import RunDirectory, config_hash, read_run, without_secrets, write_atomically
 from metalingua.result.table import markdown, tables
 from metalingua.task.tasks import Tasks
-from metalingua.training.checkpoint import Checkpoint, read_weights
+from metalingua.training.checkpoint import Checkpoint, WholeFile, read_weights
 from metalingua.training.data import EpisodeData
 from metalingua.training.judging import Candidate, choose, curve, judge, peak_memory_mib
 from metalingua.training.metrics import MetricsFile
@@ -34,10 +38,13 @@ from metalingua.training.progress import GradientNorms, Progress, say
 
 # What cannot change a result, and so is no part of a run's name
 IRRELEVANT = (
-    "name", "logger", "paths", "rerun", "checkpoint_every", "engine", "corpus.cache", "trainer.accelerator", "trainer.devices",
-    "trainer.profiler", "trainer.log_every_n_steps", "trainer.enable_model_summary",
+    "name", "logger", "paths", "rerun", "checkpoint_every", "engine", "corpus.cache",
+    *(f"trainer.{key}" for key in ("accelerator", "devices", "profiler", "log_every_n_steps", "enable_model_summary")),
 )  # fmt: skip
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "datasets", "tokenizers", "numpy", "scikit-learn")
+
+
+GO_ON = "the same command goes on from the last checkpoint"
 
 
 class Interrupted(UserError):
@@ -56,48 +63,99 @@ def execute(cfg: DictConfig, reading: Reading | None = None) -> RunDirectory:
     """Do the run that `cfg` describes, or what is left of it; nothing if it is done. Raises UserError.
 
     The learners of `cfg.compare` are judged on the same episodes: those that are meta-trained in runs of their own.
+    reading   given by a run that needs this one: then a stale run is done again, where a person is only told
     """
     config = plain(cfg)
     run = RunDirectory(Path(cfg.paths.outputs) / cfg.name / run_hash(config))
+    again = cfg.rerun
+    if run.done and not again:
+        reason = stale(run, cfg)
+        if reason is None or reading is None:
+            say(f"[green]Done already[/]: {run.path}")
+            if reason:
+                say(f"[yellow]It is stale[/]: {reason}; rerun=true does it again")
+            return run
+        say(f"[yellow]Stale[/], done again: {run.path}: {reason}")
+        again = True
+    # All that can be wrong with the config or the data shows here, before anything is written
+    reading = reading or read(cfg)
+    refuse_or_go_on(config, reading.tasks)
+    training = Training(cfg, config, run, reading.tasks)
     with run.lock():
-        if run.done and not cfg.rerun:
-            reason = stale(run, cfg)
-            if reason is None or reading is None:
-                say(
-                    f"[green]Done already[/]: {run.path}"
-                    + (f"\n[yellow]It is stale[/]: {reason}; rerun=true does it again" if reason else "")
-                )
-                return run
-            say(f"[yellow]Stale[/], done again: {run.path}: {reason}")
-        begun = run.status()
-        if begun and (begun.get("state") == "done" or begun.get("commit") != commit()):
-            shutil.rmtree(run.checkpoints, ignore_errors=True)  # other code would not end with the same bits
+        if run.done and not again:  # by another process, just now
+            return run
+        if run.done:
             run.forget()
-        run.set_status("running", commit=commit())
-        write_atomically(run.config, OmegaConf.to_yaml(OmegaConf.create(without_secrets(config))).encode())
+            training.keeper.clear()
+        run.set_status("running")
         try:
             with stopped_by_signal():
-                _do(cfg, config, run, reading or read(cfg))
+                write_atomically(run.config, OmegaConf.to_yaml(OmegaConf.create(without_secrets(config))).encode())
+                _do(cfg, config, run, reading, training)
         except BaseException as error:
-            stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
-            run.set_status(
-                "interrupted" if stopped else "failed", message=str(error).partition("\n")[0], commit=commit()
-            )
+            with contextlib.suppress(UserError):  # the disk that stopped the run may not take this either
+                state = "interrupted" if isinstance(error, Interrupted) else "failed"
+                run.set_status(state, message=str(error).partition("\n")[0])
             raise
         _mirror(cfg, config, run)
     return run
 
 
-def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Reading) -> None:
-    tasks = reading.tasks
-    refuse_or_go_on(cfg, tasks)
-    write_atomically(run.path / "tokenizer.json", reading.tokenizer.encode())
-    data = EpisodeData(tasks, seed=cfg.seed, steps=cfg.steps, meta_batch=cfg.meta_batch,
-                       validation=cfg.episodes.validation, test=cfg.episodes.test)  # fmt: skip
-    module = build_module(cfg, config, tasks)
-    trained = train(cfg, run, module, data)
+class Training:
+    """The module, its data and its trainer, built but not begun: nothing is written yet."""
 
-    say(f"Judging on {len(tasks.splits['meta_test'])} targets, {cfg.episodes.test} episodes each")
+    def __init__(self, cfg: DictConfig, config: dict[str, Any], run: RunDirectory, tasks: Tasks):
+        self.cfg, self.run = cfg, run
+        accumulated = cfg.trainer.get("accumulate_grad_batches", 1)  # batches a step
+        self.data = EpisodeData(tasks, seed=cfg.seed, steps=cfg.steps * accumulated, meta_batch=cfg.meta_batch,
+                                validation=cfg.episodes.validation, test=cfg.episodes.test)  # fmt: skip
+        self.module = build_module(cfg, config, tasks)
+        try:
+            self.module.configure_optimizers()
+        except ValueError as error:
+            raise UserError(f"optimizer: {error}") from error
+        self.keeper = Checkpoint(run, cfg.checkpoint_every, {"commit": commit(), "data": tasks.checksums()})
+        logger = instantiate(cfg.logger)
+        self.trainer = build_trainer(
+            cfg,
+            default_root_dir=str(run.path),
+            val_check_interval=cfg.validate_every * accumulated,
+            callbacks=[
+                MetricsFile(run.metrics, cfg.trainer.log_every_n_steps),
+                self.keeper,
+                Progress(),
+                *([GradientNorms()] * logger.gradient_norms),
+            ],
+            logger=logger.live(run),
+            plugins=[WholeFile()],
+            enable_checkpointing=False,
+            inference_mode=False,  # adapting takes gradients in validation too
+            num_sanity_val_steps=0,
+        )
+
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """Train, or what is left of it: the parameters that did best on meta-validation. Fresh ones for a learner that
+        is not meta-trained."""
+        cfg, keeper, trainer = self.cfg, self.keeper, self.trainer
+        if self.module.learner.training == "none":
+            return self.module.model.init(cfg.seed)
+        at, changed = keeper.resume()
+        if changed:
+            say("[yellow]Code or data changed[/] since this run was cut: it begins anew")
+        if at < cfg.steps:
+            say(f"Meta-training [bold]{self.module.learner.label}[/], seed {cfg.seed}" + f", from step {at}" * (at > 0))
+            resumed = {"ckpt_path": keeper.last_path, "weights_only": True} if at else {}
+            trainer.fit(self.module, self.data, **resumed)
+            if trainer.global_step < cfg.steps:
+                raise Interrupted(f"stopped at step {trainer.global_step} of {cfg.steps}; {GO_ON}")
+        return read_weights(keeper.best_path)
+
+
+def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Reading, training: Training) -> None:
+    tasks, module, data = reading.tasks, training.module, training.data
+    write_atomically(run.path / "tokenizer.json", reading.tokenizer.encode())
+    trained = training.parameters()
+
     model, engine, scratch = module.model, module.engine, module.model.init(cfg.seed)
     validation, test = data.episodes("meta_validation"), data.episodes("meta_test")
     starts = {"trained": trained, "scratch": scratch}
@@ -109,6 +167,7 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
             starts[name] = read_weights(sub.checkpoints / "best.ckpt")
             rows.append(_rows_of(sub, name))
             settings[name] = next(iter(read_run(sub.path)[0]["settings"].values()))
+    say(f"Judging on {len(tasks.splits['meta_test'])} targets, {cfg.episodes.test} episodes each")
     for name, learner in entries.items():
         if name in settings:
             continue
@@ -116,12 +175,12 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
         say(f"  {build(learner).label}", end="")
         chosen = choose(candidate, engine, model, validation)
         found, about = judge(candidate, chosen, engine, model, test)
-        say(f" [dim]{', '.join(f'{k}={v}' for k, v in chosen.items())}[/]")
+        say("".join(f" [dim]{key}={value}[/]" for key, value in chosen.items()))
         rows.append(found)
         settings[name] = about
         if steps := curve(candidate, chosen, engine, model, test):
             curves[name] = steps
-    run.set_status("running", commit=commit())  # counts the seconds up to here
+    run.set_status("running")  # counts the seconds up to here
     result = {
         "experiment": cfg.name,
         "hash": run.path.name,
@@ -149,38 +208,13 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
     run.finish(result, found)
 
 
-def train(
-    cfg: DictConfig, run: RunDirectory, module: SharedParameterModule, data: EpisodeData
-) -> dict[str, torch.Tensor]:
-    """The parameters that did best on meta-validation; the fresh ones for a learner that is not meta-trained."""
-    if module.learner.training == "none":
-        return module.model.init(cfg.seed)
-    keeper = Checkpoint(run, cfg.checkpoint_every)
-    last = keeper.last_path if keeper.last_path.exists() else None
-    at = torch.load(last, weights_only=True)["global_step"] if last else 0
-    if at < cfg.steps:
-        say(f"Meta-training [bold]{module.learner.label}[/], seed {cfg.seed}" + (f", from step {at}" if at else ""))
-        logger = instantiate(cfg.logger)
-        watch = [GradientNorms()] if logger.gradient_norms else []
-        trainer = instantiate(
-            cfg.trainer,
-            default_root_dir=str(run.path),
-            callbacks=[keeper, Progress(), *watch],
-            logger=[MetricsFile(run.metrics, at), *logger.live(run)],
-            enable_checkpointing=False,
-            inference_mode=False,  # adapting takes gradients in validation too
-            num_sanity_val_steps=0,
-        )
-        trainer.fit(module, data, ckpt_path=last, weights_only=True if last else None)
-        if trainer.global_step < cfg.steps:
-            raise Interrupted(
-                f"stopped at step {trainer.global_step} of {cfg.steps}; the same command goes on from the last checkpoint"
-            )
-    if not keeper.best_path.exists():
-        raise UserError(
-            f"validate_every is {cfg.validate_every} and steps is {cfg.steps}: nothing was validated; make validate_every at most steps"
-        )
-    return read_weights(keeper.best_path)
+def build_trainer(cfg: DictConfig, **more: Any) -> pl.Trainer:
+    try:
+        return instantiate(cfg.trainer, **more)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, MisconfigurationException):
+            raise UserError(f"trainer: {error.__cause__}") from error
+        raise
 
 
 def build_module(cfg: DictConfig, config: Mapping[str, Any], tasks: Tasks) -> SharedParameterModule:
@@ -208,38 +242,28 @@ def read(cfg: DictConfig) -> Reading:
     """Corpora, gate, tasks, and the tokenizer fitted on meta-training text."""
     say("Reading corpora, looking for leaks between the splits")
     tasks = instantiate(cfg.task, _convert_="all").read()
-    dropped = sum(tasks.found["drop"].values())
-    say(
-        f"  {tasks.found['texts']:,} texts, {dropped:,} "
-        + ("left out" if cfg.task.leakage == "drop" else "found twice")
-    )
+    dropped, fate = sum(tasks.found["drop"].values()), "left out" if cfg.task.leakage == "drop" else "found twice"
+    say(f"  {tasks.found['texts']:,} texts, {dropped:,} {fate}")
     tokenizer = instantiate(cfg.text)
     tasks.encode(tokenizer)
     return Reading(tasks, tokenizer.to_json())
 
 
-def refuse_or_go_on(cfg: DictConfig, tasks: Tasks) -> None:
+def refuse_or_go_on(config: Mapping[str, Any], tasks: Tasks) -> None:
     """Raise UserError, naming all, if a learner cannot learn a problem that it will be given."""
     refusals = []
-    for key, config in {
-        "learner": cfg.learner,
-        **{f"compare.{name}": each for name, each in cfg.compare.items()},
-    }.items():
-        learner = build(OmegaConf.to_container(config, resolve=True))
+    compared = {f"compare.{name}": each for name, each in config["compare"].items()}
+    for key, each in {"learner": config["learner"], **compared}.items():
+        learner = build(each)
         for split, given in tasks.splits.items():
             for task in given if split != "meta_train" or learner.training != "none" else ():
                 if reason := learner.refuses(task.problem):
                     refusals.append(f"{key} refuses task.{split}.{task.name}: {reason}")
+    if (name := learner_name(config["learner"])) in config["compare"]:
+        refusals.append(f"compare.{name} has the name of the run's own learner: give it another, compare.NAME")
     if refusals:
-        raise UserError(
-            "\n  - ".join(
-                [
-                    "learners and tasks do not fit:",
-                    *refusals,
-                    "take the learner out (~learner@compare.NAME) or the task",
-                ]
-            )
-        )
+        way_out = "take the learner out (~learner@compare.NAME) or the task"
+        raise UserError("\n  - ".join(["learners and tasks do not fit:", *refusals, way_out]))
 
 
 def _about(cfg: DictConfig, task: Any) -> dict[str, Any]:
@@ -260,8 +284,9 @@ def _mirror(cfg: DictConfig, config: dict[str, Any], run: RunDirectory) -> None:
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """`cfg` as plain containers, interpolations resolved."""
-    return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    """`cfg` as plain containers, interpolations resolved; compare=null is an empty one."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    return {**config, "compare": config["compare"] or {}}
 
 
 def run_hash(config: Mapping[str, Any]) -> str:
@@ -270,14 +295,24 @@ def run_hash(config: Mapping[str, Any]) -> str:
     return config_hash(config, (*IRRELEVANT, *caches))
 
 
-def commit() -> str | None:
-    """The commit of the code that runs, "-dirty" behind it if tracked files differ; None outside a git checkout."""
-    here = Path(__file__).parent
+@functools.cache  # the code that runs is what was there when it started
+def commit() -> str:
+    """The commit of the code that runs; with "+" and a checksum of the sources where they differ from it; that checksum
+    alone outside a git checkout."""
+    package = Path(__file__).parents[1]
+    sources = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        sources.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
+    summed = sources.hexdigest()[:12]
     try:
-        asked = ["git", "-C", str(here), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        git = ["git", "-C", str(package)]
+        head, changed = (
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "."])
+        )
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return summed
+    return f"{head}+{summed}" if changed else head
 
 
 def stale(run: RunDirectory, cfg: DictConfig) -> str | None:
@@ -292,20 +327,19 @@ def stale(run: RunDirectory, cfg: DictConfig) -> str | None:
     return None
 
 
-@contextmanager
+@contextlib.contextmanager
 def stopped_by_signal() -> Iterator[None]:
-    """SIGTERM stops the run as an error: it is no success."""
+    """SIGTERM and Ctrl-C stop the run as an error, so that its status is written: neither is success."""
 
     def stop(number: int, frame: Any) -> None:
-        raise Interrupted(
-            f"stopped by signal {signal.Signals(number).name}; the same command goes on from the last checkpoint"
-        )
+        raise Interrupted(f"stopped by {signal.Signals(number).name}; {GO_ON}")
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def quiet() -> None:

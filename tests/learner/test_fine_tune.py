@@ -1,0 +1,69 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+from toy import tiny_episodes, tiny_model, tiny_params
+
+from metalingua.learner.fine_tune import FineTune
+from metalingua.learner.maml import Maml
+from metalingua.training.engine import localise
+
+EPISODES = tiny_episodes("meta_test")
+HOW = {"steps": 5, "step_size": 0.5}
+
+
+def answers(support, inputs, heads, episode):
+    model = tiny_model()
+    params = localise(model, tiny_params(model, heads=heads), episode)
+    with torch.no_grad():
+        return FineTune("single task", "scratch", **HOW).adapt(model, params, support).outputs(inputs)
+
+
+@pytest.mark.parametrize("index", [0, 2], ids=["two ways", "three ways"])
+def test_renaming_classes_permutes_the_answers(index):
+    episode = EPISODES[index]
+    order = torch.tensor([1, 0] if index == 0 else [2, 0, 1])
+    renamed = replace(episode.support, targets=order[episode.support.targets])
+    for heads, permutes in [(0, True), (0.5, False)]:  # from heads of zero no class is preferred
+        before, after = (answers(each, episode.query.inputs, heads, episode) for each in (episode.support, renamed))
+        assert torch.allclose(after[:, order], before, atol=1e-12) == permutes
+        assert not torch.allclose(after, before, atol=1e-3)
+
+
+def test_it_descends_as_maml_does_and_keeps_no_graph_of_gradients():
+    episode, model = EPISODES[0], tiny_model()
+    params = localise(model, tiny_params(model), episode)
+    fine_tune, maml = FineTune("fine-tuned", "trained", **HOW), Maml("MAML", order=1, **HOW)
+    ours, theirs = (each.adapt(model, params, episode.support) for each in (fine_tune, maml))
+    assert set(ours.params) == set(model.names(params, episode.support.problem))
+    assert all(torch.equal(ours.params[name], theirs.params[name]) for name in ours.params)
+    assert fine_tune.order == 1 and fine_tune.training == "none"
+
+
+def test_it_fits_the_support_set_and_more_steps_fit_it_better():
+    episode, model = EPISODES[2], tiny_model()
+    params = localise(model, tiny_params(model, heads=0), episode)
+    support = episode.support
+
+    def loss(steps):
+        outputs = FineTune("single task", "scratch", steps, 1.0).adapt(model, params, support).outputs(support.inputs)
+        return support.problem.loss(outputs, support.targets).item()
+
+    assert loss(0) == pytest.approx(torch.tensor(3.0).log().item())
+    assert loss(0) > loss(3) > loss(30) > loss(60) < 0.2
+
+
+def test_no_step_judges_the_parameters_as_they_are():
+    episode, model = EPISODES[0], tiny_model()
+    params = localise(model, tiny_params(model), episode)
+    predictor = FineTune("unadapted", "trained", 0, 0.1).adapt(model, params, episode.support)
+    assert_close(
+        predictor.outputs(episode.query.inputs), model.outputs(params, episode.query.inputs, episode.query.problem)
+    )
+
+
+@pytest.mark.parametrize(("key", "value", "rule"), [("steps", -1, "at least 0"), ("step_size", 0, "above 0")])
+def test_a_setting_that_cannot_descend_is_named(key, value, rule):
+    with pytest.raises(ValueError, match=rf"learner\.{key} is {value}: it must be .*{rule}"):
+        FineTune("single task", "scratch", **{**HOW, key: value})

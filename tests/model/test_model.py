@@ -1,0 +1,99 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.autograd import grad
+from torch.nn.functional import linear
+from torch.testing import assert_close
+from toy import HEADS, tiny_episodes, tiny_model, tiny_params
+
+from metalingua.model.model import Model
+from metalingua.problem.classification import Classification
+from metalingua.problem.regression import Regression
+from metalingua.training.engine import localise
+
+
+class Lookup:
+    """An encoder of one table: a text's features are its first token's row."""
+
+    rows, size = "table", 2
+
+    def init(self, generator):
+        return {"table": torch.rand(5, 2, generator=generator)}
+
+    def features(self, params, inputs):
+        assert set(params) == {"table"}
+        return params["table"][inputs.tokens[:, 0]]
+
+
+INPUTS = SimpleNamespace(tokens=torch.tensor([[3, 1], [2, 0]]))
+
+
+def test_outputs_are_the_problems_head_on_the_features():
+    model = Model(Lookup(), {"classification_3": 3, "regression": 1})
+    params = {
+        "encoder.table": torch.arange(10.0).view(5, 2),
+        "head.classification_3.weight": torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
+        "head.classification_3.bias": torch.tensor([0.0, 0.5, 0.0]),
+        "head.regression.weight": torch.tensor([[2.0, -1.0]]),
+        "head.regression.bias": torch.tensor([-1.0]),
+    }
+    assert model.features(params, INPUTS).tolist() == [[6.0, 7.0], [4.0, 5.0]]
+    assert model.outputs(params, INPUTS, Classification(3)).tolist() == [[6.0, 7.5, 13.0], [4.0, 5.5, 9.0]]
+    assert model.outputs(params, INPUTS, Regression(1, 5)).tolist() == [[4.0], [2.0]]
+
+
+def test_fresh_parameters_prefer_no_class_and_follow_the_seed():
+    model = tiny_model()
+    first, again, other = model.init(0), model.init(0), model.init(1)
+    heads = {name for name in first if name.startswith("head.")}
+    assert heads == {f"head.{name}.{part}" for name in HEADS for part in ("weight", "bias")}
+    assert all(first[name].eq(0).all() for name in heads)
+    assert all(first[f"head.{name}.weight"].shape == (outputs, model.encoder.size) for name, outputs in HEADS.items())
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first[model.rows], other[model.rows])
+    inputs = tiny_episodes("meta_test")[0].query.inputs
+    assert model.outputs(first, inputs, Classification(2)).eq(0).all()
+    assert model.outputs(tiny_params(model, torch.float32), inputs, Classification(2)).ne(0).all()
+
+
+def test_an_answer_depends_on_the_encoder_and_its_own_head_alone():
+    model, episode = tiny_model(), tiny_episodes("meta_test")[2]
+    params = tiny_params(model)
+    problem = episode.query.problem
+    outputs = model.outputs(localise(model, params, episode), episode.query.inputs, problem)
+    slopes = dict(zip(params, grad(outputs.sum(), list(params.values()), allow_unused=True), strict=True))
+    used = {name for name, slope in slopes.items() if slope is not None and slope.ne(0).any()}
+    assert used == set(model.names(params, problem))
+    assert {name for name in used if name.startswith("head.")} == {
+        "head.classification_3.weight",
+        "head.classification_3.bias",
+    }
+
+
+def test_parameters_of_a_learner_are_not_the_models():
+    model = tiny_model()
+    params = {"learner.step_size": torch.ones(()), **model.init(0)}
+    assert "learner.step_size" not in model.names(params, Classification(2))
+
+
+def test_the_heads_name_is_whole():  # classification_2 is not classification_20
+    model = tiny_model(heads={"classification_2": 2, "classification_20": 20})
+    assert not any("classification_20" in name for name in model.names(model.init(0), Classification(2)))
+
+
+def test_a_problem_without_a_head_is_refused():
+    model = Model(Lookup(), {"classification_2": 2})
+    with pytest.raises(KeyError, match="head.regression"):
+        model.outputs(model.init(0), INPUTS, Regression(1, 5))
+
+
+def test_renaming_classes_permutes_the_outputs_and_nothing_else():
+    model, episode = tiny_model(), tiny_episodes("meta_test")[2]
+    params = localise(model, tiny_params(model), episode)
+    head, order = "head.classification_3", torch.tensor([2, 0, 1])
+    renamed = {**params, **{f"{head}.{part}": params[f"{head}.{part}"][order] for part in ("weight", "bias")}}
+    problem, inputs = Classification(3), episode.query.inputs
+    before, after = (model.outputs(each, inputs, problem) for each in (params, renamed))
+    assert torch.equal(after, before[:, order]) and not torch.equal(after, before)
+    assert_close(before, linear(model.features(params, inputs), params[f"{head}.weight"], params[f"{head}.bias"]))

@@ -1,0 +1,41 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from metalingua.text.batch import pad
+
+
+def test_padding_follows_the_text_and_the_lengths_say_where():
+    inputs = pad([np.array([5, 6, 7], np.int32), np.array([8], np.int32), np.array([9, 4], np.int32)], ["a", "b", "c"])
+    assert inputs.tokens.tolist() == [[5, 6, 7], [8, 0, 0], [9, 4, 0]]
+    assert inputs.lengths.tolist() == [3, 1, 2]
+    assert inputs.tokens.dtype == inputs.lengths.dtype == torch.int64
+    assert inputs.texts == ("a", "b", "c") and len(inputs) == 3
+
+
+def test_the_mask_tells_padding_from_text():
+    sequences = [np.array([1, 2]), np.array([3, 1, 1, 2])]
+    inputs = pad(sequences, ["x", "y"])
+    mask = torch.arange(inputs.tokens.shape[1]) < inputs.lengths.unsqueeze(1)
+    assert inputs.tokens[mask].tolist() == [1, 2, 3, 1, 1, 2]
+    assert inputs.tokens[~mask].eq(0).all() and mask.sum() == 6
+
+
+@pytest.mark.parametrize(
+    "sequences", [["a film"], [np.array([1]), "a film"], [["a", "film"]], [[0.5, 1.0]], [np.array([True])]]
+)
+def test_raw_strings_and_what_is_no_token_id_are_refused(sequences):  # the article hands texts to pad_sequences
+    with pytest.raises(TypeError, match="is not a sequence of token ids; encode texts"):
+        pad(sequences, ["text"] * len(sequences))
+
+
+def test_an_empty_sequence_is_refused():
+    with pytest.raises(ValueError, match="no tokens; an empty sequence cannot be masked"):
+        pad([np.array([1]), np.array([], np.int32)], ["a", ""])
+
+
+def test_a_batch_cannot_be_changed_by_whoever_is_handed_it():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        pad([np.array([1])], ["a"]).lengths = torch.tensor([9])
