@@ -9,9 +9,8 @@ import time
 
 import pandas
 import pytest
-import yaml
-
 import tiny
+import yaml
 
 VALIDATE = "metalingua.training.module:SharedParameterModule.validation_step"
 
@@ -51,7 +50,8 @@ def test_from_the_command_line_to_the_table(folder):
     assert result["text"] == {"fitted_on": ["chat_polarity", "stars_polarity"]}
     # judged on the very same episodes: the majority of equally many queries a class is right in one of two
     rows = pandas.read_parquet(run / "episodes.parquet")
-    seen = {name: set(zip(part["target"], part["episode"], part["items"], strict=True)) for name, part in rows.groupby("learner")}
+    parts = rows.groupby("learner")
+    seen = {name: set(zip(part["target"], part["episode"], part["items"], strict=True)) for name, part in parts}
     assert set(seen) == set(learners) and all(each == seen["maml"] and len(each) == 6 for each in seen.values())
     # the multi-task run is one of its own
     runs = tiny.runs(folder / "outputs")
@@ -90,8 +90,8 @@ BAD = {  # words -> what the message says, and how many problems it names
     "several at once": (["seed=-1", "task.ways=1", "learner.steps=-3"],
                         ["3 problems", "seed is -1", "task.ways is 1", "learner.steps is -3"]),
     "too many queries": (["task.queries=40"], ["task.queries", "class", "holds"]),
-    "one class": (["+task.meta_test.more={corpus: stars, cuts: [4.9], share: [0.7, 1]}", "task.shots=1", "task.queries=1",
-                   "task.held_out=nothing", "task.corpora.stars.files.paths=[{folder}/one.csv]"],
+    "one class": (["+task.meta_test.more={corpus: stars, cuts: [4.9], share: [0.7, 1]}", "task.shots=1",
+                   "task.queries=1", "task.held_out=nothing", "task.corpora.stars.files.paths=[{folder}/one.csv]"],
                   ["stars_polarity has one class", "1 to 3"]),
     "empty file": (["task.corpora.chat.files.paths=[{folder}/empty.csv]"], ["empty.csv", "holds no row"]),
     "missing column": (["task.corpora.chat.files.columns.text=txt"], ["chat.csv", "txt", "text, label, rating"]),
@@ -107,9 +107,11 @@ BAD = {  # words -> what the message says, and how many problems it names
     "no batch": (["meta_batch=0"], ["meta_batch is 0"]),
     "no checkpoint": (["checkpoint_every=0"], ["checkpoint_every is 0"]),
     "a name twice": (["+compare.maml=${learner}"], ["compare.maml"]),
-    "a learner that cannot": (["+task.meta_test.more={corpus: stars, rating: true, share: [0.7, 1]}", "task.held_out=nothing"],
+    "a learner that cannot": (["+task.meta_test.more={corpus: stars, rating: true, share: [0.7, 1]}",
+                               "task.held_out=nothing"],
                               ["compare.tfidf refuses task.meta_test.more"]),
-    "a leak": (["task.meta_test.books.corpus=chat", "task.held_out=nothing", "task.leakage=fail"], ["task.leakage=drop"]),
+    "a leak": (["task.meta_test.books.corpus=chat", "task.held_out=nothing", "task.leakage=fail"],
+               ["task.leakage=drop"]),
 }  # fmt: skip
 
 

@@ -107,16 +107,22 @@ def checkout(folder):
         write_corpus(folder / f"{name}.csv", texts(seed))
         rated = name == "stars"
         kind, column = ("rating_range: [1, 5]", "rating") if rated else ("labels: [negative, positive]", "label")
-        corpora += CORPUS.format(name=name, file=folder / f"{name}.csv", kind=kind, column=column).replace("\n    ", "\n  ")
+        corpora += CORPUS.format(name=name, file=folder / f"{name}.csv", kind=kind, column=column).replace(
+            "\n    ", "\n  "
+        )
     (folder / "conf/task/tiny.yaml").write_text(TASKS.format(corpora=corpora))
     (folder / "conf/experiment/tiny.yaml").write_text(TASK.strip())
     return folder
 
 
+# the server that forks takes its path from here: these sources, not an installed copy
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPO / "src"), os.environ.get("PYTHONPATH")]))
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload([
     "metalingua.training.run", "metalingua.training.report", "pyarrow.parquet", "sklearn.feature_extraction.text",
     "sklearn.linear_model", "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.stats",
+    "datasets", "filelock", "rich.progress", "PIL.PngImagePlugin", "torch.utils._pytree", "hydra._internal.hydra",
+    "hydra._internal.core_plugins.basic_launcher", "hydra._internal.core_plugins.basic_sweeper",
 ])  # fmt: skip
 
 
@@ -162,7 +168,9 @@ def sent(*args, number):
     os.kill(os.getpid(), number)
 
 
-KILL, TERM, INT, STOP = (functools.partial(sent, number=getattr(signal, f"SIG{n}")) for n in ("KILL", "TERM", "INT", "STOP"))
+KILL, TERM, INT, STOP = (
+    functools.partial(sent, number=getattr(signal, f"SIG{n}")) for n in ("KILL", "TERM", "INT", "STOP")
+)
 
 
 def full_disk(*args):

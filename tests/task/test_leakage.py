@@ -148,6 +148,12 @@ def test_of_a_group_within_one_corpus_one_stays():
     assert report["pairs"] == {"within meta_train/films": 4}  # three pairs of A, one of B
 
 
+def test_what_is_alike_only_to_a_dropped_text_stays():
+    chain = [A, near(A, 2), near(A, 4)]
+    assert alike(chain) == [(0, 1), (1, 2)]
+    assert found(("meta_train", "films", chain))[0].drop == {0: {1}}
+
+
 def test_a_text_dropped_for_another_split_takes_no_twin_with_it():
     leakage, _ = found(("meta_train", "films", [A, near(A, 4), near(A, 2)]), ("meta_test", "imdb", [A]))
     # A ~ near(A, 2) ~ near(A, 4), A not ~ near(A, 4): the first and the third go to the test split, the second may stay

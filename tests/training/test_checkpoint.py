@@ -94,7 +94,7 @@ def test_weights_that_are_not_finite_are_not_saved(make):
     keeper, trainer = make()
     trainer.train([0.5])
     trainer.lightning_module.weight.data.fill_(float("inf"))
-    with pytest.raises(Diverged, match="parameter weight is not a finite number at step 5"):
+    with pytest.raises(Diverged, match="parameter weight is not a finite number at step 6"):
         trainer.train([0.6])
     assert torch.load(keeper.last_path, weights_only=True)["global_step"] == 4
 

@@ -5,10 +5,10 @@ import signal
 import subprocess
 
 import pytest
+import tiny
 import torch
 import yaml
 
-import tiny
 from metalingua.training import run as run_module
 from metalingua.training.metrics import read_metrics
 
@@ -105,7 +105,15 @@ def stopped(pid):
 
 
 def test_another_seed_gives_other_bits(folder, whole):
-    tiny.train(folder, "compare=null", "reference=[]", "learner=multi_task", "~learner.tuned", "seed=1", f"paths.outputs={folder}/seed")
+    tiny.train(
+        folder,
+        "compare=null",
+        "reference=[]",
+        "learner=multi_task",
+        "~learner.tuned",
+        "seed=1",
+        f"paths.outputs={folder}/seed",
+    )
     (found,) = tiny.runs(folder / "seed").values()
     other = tiny.bits(found)
     for part in ("rows", "weights", "metrics"):
@@ -180,9 +188,7 @@ def test_nan_stops_the_run_and_keeps_the_good_checkpoint(folder, tmp_path):
 
 def test_a_full_disk_is_one_message_and_the_run_goes_on_later(folder, whole):
     outputs = folder / "full"
-    code, _, err = tiny.train(
-        folder, *COMPARE, f"paths.outputs={outputs}", trap=tiny.at(STEP, 8, tiny.full_disk)
-    )
+    code, _, err = tiny.train(folder, *COMPARE, f"paths.outputs={outputs}", trap=tiny.at(STEP, 8, tiny.full_disk))
     assert code == 2
     assert len(err.strip().splitlines()) == 1 and "best.ckpt" in err or "last.ckpt" in err
     assert "full" in err and "paths.outputs" in err

@@ -80,7 +80,7 @@ class RunDirectory:
         """What status.json says; {} where there is none yet. `running` without a holder of the lock means killed."""
         try:
             return json.loads(self._status.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, ValueError) as error:
             raise RunError(f"{self._status} cannot be read ({error}); remove it and run again to resume") from error

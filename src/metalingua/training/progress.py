@@ -4,8 +4,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import RichProgressBar
 from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from metalingua.training.engine import localise
 from metalingua.training.module import SharedParameterModule
@@ -20,24 +21,49 @@ def say(message: str, end: str = "\n") -> None:
     console.print(message, end=end, highlight=False, soft_wrap=True)
 
 
-class Progress(RichProgressBar):
-    """A bar of meta-training steps, the loss and the validation metrics; lines instead where there is no terminal."""
+class Progress(pl.callbacks.ProgressBar):
+    """A bar of steps with the losses and the validation score; without a terminal, one line a validation."""
 
     def __init__(self) -> None:
-        super().__init__(refresh_rate=1 if console.is_terminal else 0, leave=True)
+        super().__init__()
+        self._bar: Bar | None = None
 
-    def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
-        shown = super().get_metrics(trainer, module)
-        return {name: value for name, value in shown.items() if name in ("train/loss", "val/score", "val/loss")}
+    def disable(self) -> None:
+        """Lightning asks this of all but the first process."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if console.is_terminal:
+            steps, numbers = "  step {task.completed}/{task.total}", "{task.fields[numbers]}"
+            left = TimeRemainingColumn(elapsed_when_finished=True)
+            self._bar = Bar(TextColumn(steps), BarColumn(20), left, TextColumn(numbers), console=console)
+            self._bar.add_task("", total=trainer.max_steps, completed=trainer.global_step, numbers="")
+            self._bar.start()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self._bar:
+            self._bar.update(TaskID(0), completed=trainer.global_step, numbers=_numbers(trainer))
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        super().on_validation_end(trainer, module)
-        if not console.is_terminal and trainer.state.fn == "fit":
-            means = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            say(
-                f"  step {trainer.global_step}: "
-                + ", ".join(f"{name} {means[name]:.3f}" for name in ("train/loss", "val/loss", "val/score"))
-            )
+        if self._bar:
+            self._bar.update(TaskID(0), numbers=_numbers(trainer))
+        elif trainer.state.fn == "fit":
+            say(f"  step {trainer.global_step}: {_numbers(trainer)}")
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, error: BaseException) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bar:
+            self._bar.stop()
+
+
+def _numbers(trainer: pl.Trainer) -> str:
+    found = trainer.callback_metrics
+    names = [name for name in ("train/loss", "val/loss", "val/score") if name in found]
+    return ", ".join(f"{name} {float(found[name]):.3f}" for name in names)
 
 
 class GradientNorms(pl.Callback):

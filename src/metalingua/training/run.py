@@ -123,7 +123,7 @@ class Training:
             callbacks=[
                 MetricsFile(run.metrics, cfg.trainer.log_every_n_steps),
                 self.keeper,
-                Progress(),
+                *([Progress()] * cfg.trainer.get("enable_progress_bar", True)),
                 *([GradientNorms()] * logger.gradient_norms),
             ],
             logger=logger.live(run),
@@ -144,8 +144,7 @@ class Training:
             say("[yellow]Code or data changed[/] since this run was cut: it begins anew")
         if at < cfg.steps:
             say(f"Meta-training [bold]{self.module.learner.label}[/], seed {cfg.seed}" + f", from step {at}" * (at > 0))
-            resumed = {"ckpt_path": keeper.last_path, "weights_only": True} if at else {}
-            trainer.fit(self.module, self.data, **resumed)
+            trainer.fit(self.module, self.data, ckpt_path=keeper.last_path if at else None, weights_only=True)
             if trainer.global_step < cfg.steps:
                 raise Interrupted(f"stopped at step {trainer.global_step} of {cfg.steps}; {GO_ON}")
         return read_weights(keeper.best_path)
@@ -347,6 +346,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    logging.getLogger("pytorch_lightning.profilers").setLevel(logging.INFO)  # its report is asked for: trainer.profiler
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     os.environ.setdefault("WANDB_SILENT", "true")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

@@ -1,0 +1,85 @@
+"""Every yaml under conf/ composes, passes check and builds. A new file is covered without touching this test."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from metalingua.check import check
+
+CONF = Path(__file__).parents[1] / "conf"
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
+FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+WORDS = {"files": ["files.paths=[texts.csv]"], "files_article": ["files.paths=[texts.txt]"]}
+
+
+def composed(*words):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", [*words, "logger.mode=disabled"])
+
+
+def chosen(group, name):
+    """A whole config in which the file is used, and the keys it decides."""
+    if group == "corpus":
+        at = "task.corpora.one"
+        mine = [word.replace("files.", f"{at}.files.") for word in WORDS.get(name, [])]
+        return composed(f"+corpus@{at}={name}", *mine), at
+    extra = ["learner@compare.multi_task=multi_task"] if group == "learner" else []
+    return composed(f"{group}={name}", *extra), "" if group == "experiment" else group
+
+
+def test_the_default_config_passes():
+    check(composed())
+
+
+@pytest.mark.parametrize(("group", "name"), FILES, ids=[f"{group}={name}" for group, name in FILES])
+def test_every_file_composes_passes_check_and_builds(group, name):
+    cfg, key = chosen(group, name)
+    check(cfg)
+    node = OmegaConf.select(cfg, key) if key else cfg
+    built = list(targets(node))
+    assert built, f"conf/{group}/{name}.yaml builds nothing"
+    for each in built:
+        assert instantiate(each, _convert_="all") is not None
+
+
+def targets(node):
+    """The outermost nodes below `node` that Hydra would build."""
+    if not isinstance(node, DictConfig):
+        return
+    if "_target_" in node:
+        yield node
+        return
+    for name in node:
+        if not OmegaConf.is_missing(node, name):
+            yield from targets(node[name])
+
+
+def test_a_wrong_target_is_seen():  # so the test above can fail
+    cfg = composed()
+    cfg.learner._target_ = "metalingua.learner.maml.Mamml"
+    with pytest.raises(Exception, match="Mamml"):
+        check(cfg)
+
+
+def test_every_experiment_has_a_name_of_its_own():
+    names = [yaml.safe_load(path.read_text())["name"] for path in sorted((CONF / "experiment").glob("*.yaml"))]
+    assert len({*names, composed().name}) == len(names) + 1
+
+
+def test_settings_are_tuned_with_one_budget():
+    """Single-task and fine-tuned baselines try as many settings as MAML does."""
+    cfg = composed()
+
+    def budget(learner):
+        found = 1
+        for values in learner.tuned.values():
+            found *= len(values)
+        return found
+
+    for name, learner in cfg.compare.items():
+        if learner.get("tuned"):
+            assert budget(learner) == budget(cfg.learner), name

@@ -1,0 +1,80 @@
+"""Weights & Biases as a mirror of the run directory."""
+
+import json
+import logging
+
+import pytest
+import tiny
+
+STEP = "metalingua.training.module:SharedParameterModule.training_step"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.checkout(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture
+def no_key(monkeypatch, tmp_path):
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_offline_is_one_folder_with_history_tables_and_figures(folder, no_key):
+    words = ["logger=wandb", "compare=null", "reference=[]", f"paths.outputs={folder}/mirrored"]  # auto, and no key
+    code, _, err = tiny.train(folder, *words, trap=tiny.at(STEP, 8, tiny.KILL))
+    assert code < 0
+    env = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}  # whoever asks the network fails
+    code, out, err = tiny.train(folder, *words, **env)
+    assert (code, err) == (0, ""), err
+    assert "wandb" not in out.lower()
+    (run,) = tiny.runs(folder / "mirrored").values()
+
+    def folders():
+        return [path for path in (run / "wandb").iterdir() if path.is_dir() and not path.is_symlink()]
+
+    (mirror,) = folders()
+    assert mirror.name.endswith(f"-{run.name}") and (mirror / f"run-{run.name}.wandb").exists()
+    media = [path.relative_to(mirror / "files/media").parts[:2] for path in (mirror / "files/media").rglob("*.*")]
+    assert {("table", "table"), ("images", "figure")} <= set(media)
+    content = (mirror / f"run-{run.name}.wandb").read_bytes()
+    for name in (b"train/loss", b"val/score", b"table/", b"figure/"):
+        assert name in content
+    tiny.train(folder, *words, "rerun=true")
+    assert len(folders()) == 1
+
+
+def test_a_crash_of_wandb_is_told_and_the_run_is_done(folder, no_key, monkeypatch, caplog):
+    import wandb
+
+    from metalingua.training.run import execute
+
+    def crash(**_):
+        raise RuntimeError("no service")
+
+    monkeypatch.setattr(wandb, "init", crash)
+    words = ["logger=wandb", "learner=majority", "~learner.tuned", "compare=null", "reference=[]", "name=crash"]
+    with caplog.at_level(logging.WARNING):
+        run = execute(tiny.compose(folder, *words))
+    assert run.done
+    assert "W&B took no copy of the run (no service)" in caplog.text
+
+
+def test_disabled_makes_nothing(folder):
+    from metalingua.training.run import execute
+
+    words = ["learner=majority", "~learner.tuned", "compare=null", "reference=[]", "name=silent"]
+    run = execute(tiny.compose(folder, *words))  # logger=none
+    assert run.done and not (run.path / "wandb").exists()
+    assert list(json.loads(run.result.read_text())["settings"]) == ["majority"]
+
+
+def test_auto_follows_the_key(no_key, monkeypatch):
+    from metalingua.training.mirror import Wandb
+
+    assert Wandb("auto", "p").mode == "offline"
+    assert Wandb("auto", "p").live(None) == []
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    assert Wandb("auto", "p").mode == "online"
+    assert Wandb("disabled", "p").mode == "disabled"
