@@ -54,6 +54,8 @@ if __name__ == "__main__":
         raise
     except (HydraException, OmegaConfBaseException) as error:  # of composing the config
         print(error, file=sys.stderr)
+        if "Could not override" in str(error):
+            print("There is no such key; `python train.py --cfg job` prints all there are", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
