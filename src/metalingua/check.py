@@ -203,6 +203,7 @@ LIMITS: dict[str, object] = {
     "episodes.validation": Annotated[int, AtLeast(1)],
     "episodes.test": Annotated[int, AtLeast(1)],
     "engine.threads": Annotated[int, AtLeast(1)] | None,
+    "rerun": bool,
     "logger.mode": Annotated[str, OneOf("auto", "online", "offline", "disabled")],
 }
 
