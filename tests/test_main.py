@@ -124,3 +124,8 @@ def test_help_is_quick():
     assert ran.returncode == 0 and "doctor" in ran.stdout
     loaded = {line.rsplit("|", 1)[1].strip() for line in ran.stderr.splitlines() if "|" in line}
     assert "argparse" in loaded and not loaded & {"torch", "pandas", "numpy", "scipy", "rich", "hydra", "matplotlib"}
+
+
+def test_the_figure_is_of_the_same_runs(tmp_path, capsys):
+    assert main(["table", str(run_at(tmp_path / "run")), "--figure", str(tmp_path / "drawn" / "it.png")]) == 0
+    assert (tmp_path / "drawn" / "it.png").read_bytes().startswith(b"\x89PNG")

@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         help="rewrite what stands in FILE between <!-- table:NAME --> and <!-- end -->",
     )
     table.add_argument("--name", help="NAME of the part that --into rewrites")
+    table.add_argument("--figure", type=Path, metavar="FILE", help="draw the same comparison to FILE, a PNG")
     table.set_defaults(do=_table)
 
     keep = commands.add_parser("keep", help="copy what a done run found, without weights, to FOLDER/HASH")
@@ -65,7 +66,12 @@ def _table(options: argparse.Namespace) -> int:
         print(f"left out, because it is {state}: {path}", file=sys.stderr)
     if not found:
         raise RunError(f"no done run in {', '.join(map(str, options.runs))}; name a run directory or a folder of them")
-    made = tables([read_run(path) for path in found])
+    runs = [read_run(path) for path in found]
+    made = tables(runs)
+    if options.figure:
+        from metalingua.result.figure import comparison
+
+        comparison(runs, options.figure)
     if options.into:
         rewrite(options.into, options.name, markdown(made))
     elif options.format == "terminal":

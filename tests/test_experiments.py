@@ -1,0 +1,31 @@
+"""What README and experiments/ print is what the kept runs say."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from metalingua.__main__ import rewrite
+from metalingua.result.run import read_run
+from metalingua.result.table import markdown, tables
+
+ROOT = Path(__file__).parents[1]
+PRINTED = [("README.md", "sentiment", "0001_sentiment"), ("experiments/0001_sentiment/README.md", "sentiment", "0001_sentiment")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "name", "experiment"), PRINTED)
+def test_a_printed_table_is_the_kept_runs_table(file, name, experiment, tmp_path):
+    runs = [read_run(path) for path in sorted((ROOT / "experiments" / experiment / "runs").iterdir())]
+    copy = tmp_path / "copy.md"
+    copy.write_bytes((ROOT / file).read_bytes())
+    rewrite(copy, name, markdown(tables(runs)))
+    assert copy.read_text() == (ROOT / file).read_text()
+    rewrite(copy, name, markdown(tables(runs[:-1])))  # one seed less is another table
+    assert copy.read_text() != (ROOT / file).read_text()
+
+
+def test_no_marked_table_is_forgotten():
+    pages = [ROOT / "README.md", *ROOT.glob("experiments/*/README.md"), *ROOT.glob("docs/*.md")]
+    marked = [(str(page.relative_to(ROOT)), name) for page in pages
+              for name in re.findall(r"^<!-- table:(\w+) -->$", page.read_text(), re.MULTILINE)]  # fmt: skip
+    assert sorted(marked) == sorted((file, name) for file, name, _ in PRINTED)
