@@ -10,7 +10,10 @@ from metalingua.result.run import read_run
 from metalingua.result.table import markdown, tables
 
 ROOT = Path(__file__).parents[1]
-PRINTED = [("README.md", "sentiment", "0001_sentiment"), ("experiments/0001_sentiment/README.md", "sentiment", "0001_sentiment")]  # fmt: skip
+PRINTED = [  # file, name of the table in it, whose runs
+    ("README.md", "sentiment", "0001_sentiment"),
+    ("experiments/0001_sentiment/README.md", "sentiment", "0001_sentiment"),
+]
 
 
 @pytest.mark.parametrize(("file", "name", "experiment"), PRINTED)
