@@ -29,6 +29,9 @@ def main(cfg: DictConfig) -> None:
         quiet()
         show(execute(cfg))
     except UserError as error:
+        if code := getattr(error, "exit_code", None):  # told to stop: so does a whole multirun
+            print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
+            sys.exit(code)
         stop(f"{type(error).__name__}: {error}")
     except InstantiationException as error:  # Hydra's wrapping of what a constructor raised
         if not isinstance(error.__cause__, ValueError | UserError):

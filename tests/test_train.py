@@ -100,7 +100,7 @@ BAD = {  # words -> what the message says, and how many problems it names
     "no rating": (["task.corpora.stars.files.paths=[{folder}/label.csv]"], ["label.csv:2", "rating", "many"]),
     "no file": (["task.corpora.chat.files.paths=[{folder}/gone.csv]"], ["gone.csv", "files.paths"]),
     "online without a key": (["logger=wandb", "logger.mode=online"], ["logger.mode", "wandb login", "offline"]),
-    "optimizer refuses": (["optimizer.lr=-1"], ["optimizer: Invalid learning rate: -1"]),
+    "optimizer refuses": (["optimizer.betas=[2,0.9]"], ["optimizer: Invalid beta parameter at index 0: 2"]),
     "trainer refuses": (["trainer.accelerator=abacus"], ["abacus", "(in trainer)"]),
     "constructor refuses": (["task.corpora.chat.name=a/b"], ["corpus name is 'a/b'", "(in task.corpora.chat)"]),
     "nothing validated": (["validate_every=13"], ["validate_every is 13", "steps"]),

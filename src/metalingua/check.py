@@ -201,7 +201,9 @@ LIMITS: dict[str, object] = {
     "checkpoint_every": Annotated[int, AtLeast(1)],
     "validate_every": Annotated[int, AtLeast(1)],
     "episodes.validation": Annotated[int, AtLeast(1)],
-    "episodes.test": Annotated[int, AtLeast(1)],
+    "episodes.test": Annotated[int, AtLeast(2)],  # an interval needs two
+    "optimizer.lr": Annotated[float, Above(0)],
+    "trainer.devices": Annotated[int, OneOf(1)],  # a run is one process
     "engine.threads": Annotated[int, AtLeast(1)] | None,
     "rerun": bool,
     "logger.mode": Annotated[str, OneOf("auto", "online", "offline", "disabled")],
@@ -339,6 +341,22 @@ def compared_learners_are_known(cfg: Config) -> Iterator[str]:
                 yield f"compare.{name}.{key} is {shown(given)}: it must name {rule}{has}"
 
 
+def references_are_compared(cfg: Config) -> Iterator[str]:
+    known = list(_nodes(cfg, "compare"))
+    for name in _at(cfg, "reference") or []:
+        if name not in known:
+            yield (
+                f"reference is {shown(_at(cfg, 'reference'))}: {name} is no entry of compare{_meant(name, known)}; "
+                f"there is {', '.join(known) or 'none'}; set reference=[...] to some of them, or to []"
+            )
+
+
+def a_name_is_one_folder(cfg: Config) -> Iterator[str]:
+    name = _at(cfg, "name")
+    if "name" in cfg and (not isinstance(name, str) or not name.strip() or name in (".", "..") or "/" in name):
+        yield f"name is {shown(name)}: it must name one folder under paths.outputs; give a word without '/'"
+
+
 def online_has_a_key(cfg: Config) -> Iterator[str]:
     if _at(cfg, "logger.mode") == "online" and not has_wandb_key():
         yield (
@@ -371,5 +389,7 @@ rules: list[Callable[[Config], Iterator[str]]] = [
     a_corpus_has_its_source,
     vocabularies_agree,
     compared_learners_are_known,
+    references_are_compared,
+    a_name_is_one_folder,
     online_has_a_key,
 ]

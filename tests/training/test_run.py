@@ -76,12 +76,30 @@ def test_told_to_stop_is_no_success_and_goes_on(folder, whole):
         (tiny.at(f"{RUN}:judge", 2, tiny.TERM), "SIGTERM"),
     ]:
         code, out, err = tiny.train(folder, *COMPARE, f"paths.outputs={outputs}", trap=trap)
-        assert code == 2
+        assert code == 128 + getattr(signal, name)
         assert err.strip() == f"Interrupted: stopped by {name}; the same command goes on from the last checkpoint"
         assert "interrupted" in status(outputs) and "running" not in status(outputs)
     code, out, _ = tiny.train(folder, *COMPARE, f"paths.outputs={outputs}")
     assert code == 0 and "Meta-training" not in out
     assert bits_of(outputs) == whole
+
+
+def test_one_interrupt_stops_a_whole_multirun(folder, tmp_path):
+    words = ["-m", "seed=0,1", "compare=null", "reference=[]", f"paths.outputs={tmp_path}"]
+    code, out, err = tiny.train(folder, *words, trap=tiny.at(STEP, 3, tiny.INT))
+    assert code == 128 + signal.SIGINT and "stopped by SIGINT" in err
+    assert "seed 0" in out and "seed 1" not in out
+
+
+def test_a_damaged_checkpoint_is_named(folder, tmp_path):
+    words = ["compare=null", "reference=[]", f"paths.outputs={tmp_path}"]
+    tiny.train(folder, *words, trap=tiny.at(STEP, 8, tiny.TERM))
+    (last,) = tmp_path.glob("*/*/checkpoints/last.ckpt")
+    last.write_bytes(last.read_bytes()[:1000])
+    code, _, err = tiny.train(folder, *words)
+    assert code == 2 and "last.ckpt is damaged; delete it" in err and "Traceback" not in err
+    last.unlink()
+    assert tiny.train(folder, *words)[0] == 0
 
 
 def test_two_at_once_and_threads_change_no_bit(folder, whole):

@@ -1,6 +1,7 @@
 """What a cut run resumes from, and what is tested: last.ckpt and best.ckpt of a run."""
 
 import io
+import pickle
 import shutil
 import time
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from metalingua.result.run import RunDirectory, write_atomically
+from metalingua.result.run import RunDirectory, RunError, write_atomically
 from metalingua.training.module import Diverged
 
 SECONDS = 300  # at most this long between two checkpoints
@@ -49,7 +50,10 @@ class Checkpoint(pl.Callback):
     def resume(self) -> tuple[int, bool]:
         """The step to go on from, and whether checkpoints of other code or data had to go."""
         if self.last_path.exists():
-            saved = torch.load(self.last_path, map_location="cpu", weights_only=True)
+            try:
+                saved = torch.load(self.last_path, map_location="cpu", weights_only=True)
+            except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+                raise RunError(f"{self.last_path} is damaged; delete it, and the run begins anew") from error
             if saved["callbacks"][self.state_key]["made_of"] == self.made_of:
                 return saved["global_step"], False
         other = self.last_path.exists()

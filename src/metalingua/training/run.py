@@ -50,6 +50,10 @@ GO_ON = "the same command goes on from the last checkpoint"
 class Interrupted(UserError):
     """The run was told to stop. It is not done; the same command goes on with it."""
 
+    def __init__(self, message: str, signal_number: int = signal.SIGTERM):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number  # as a shell counts: not the 2 of a refusal
+
 
 @dataclass
 class Reading:
@@ -331,7 +335,7 @@ def stopped_by_signal() -> Iterator[None]:
     """SIGTERM and Ctrl-C stop the run as an error, so that its status is written: neither is success."""
 
     def stop(number: int, frame: Any) -> None:
-        raise Interrupted(f"stopped by {signal.Signals(number).name}; {GO_ON}")
+        raise Interrupted(f"stopped by {signal.Signals(number).name}; {GO_ON}", number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
