@@ -129,3 +129,12 @@ def test_help_is_quick():
 def test_the_figure_is_of_the_same_runs(tmp_path, capsys):
     assert main(["table", str(run_at(tmp_path / "run")), "--figure", str(tmp_path / "drawn" / "it.png")]) == 0
     assert (tmp_path / "drawn" / "it.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_keeping_a_run_of_uncommitted_code_warns(tmp_path, capsys):
+    run = run_at(tmp_path / "run")
+    for commit, warns in (("a" * 40, False), ("a" * 40 + "+" + "b" * 12, True)):
+        result = json.loads((run / "result.json").read_text()) | {"commit": commit}
+        (run / "result.json").write_text(json.dumps(result))
+        assert main(["keep", str(run), str(tmp_path / "kept")]) == 0
+        assert ("uncommitted code" in capsys.readouterr().err) == warns

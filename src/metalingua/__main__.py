@@ -127,8 +127,13 @@ def rewrite(file: Path, name: str, text: str) -> None:
 
 
 def _keep(options: argparse.Namespace) -> int:
-    from metalingua.result.run import keep
+    from metalingua.result.run import keep, read_run
 
+    commit = read_run(options.run)[0].get("commit") or ""
+    if len(commit) != 40:  # train.py writes a checksum of the sources behind it, or alone
+        print(
+            f"warning: {options.run} is of uncommitted code ({commit}): nobody else can make it again", file=sys.stderr
+        )
     print(keep(options.run, options.folder))
     return 0
 

@@ -155,9 +155,13 @@ def test_a_damaged_arrow_file_is_named(tmp_path):
     whole = corpus(tmp_path)
     whole.load()
     (arrow,) = (tmp_path / "arrow").glob("*.arrow")
-    arrow.write_bytes(b"not arrow at all, and long enough")
-    with pytest.raises(CorpusError, match=arrow.name):
-        corpus(tmp_path).load()
+    content = arrow.read_bytes()
+    for damaged in (b"not arrow at all, and long enough", content[: len(content) // 2], content[:100], b""):
+        arrow.write_bytes(damaged)
+        with pytest.raises(CorpusError, match=f"{arrow.name} is damaged .*delete it"):
+            corpus(tmp_path).load()
+    arrow.unlink()
+    assert len(corpus(tmp_path).load())
 
 
 def test_two_processes_at_once_read_the_source_once(tmp_path):

@@ -67,7 +67,7 @@ def test_status_adds_up_over_resumes(tmp_path, monkeypatch):
     second.set_status("done")
     found = second.status()
     assert (found["elapsed_seconds"], found["starts"]) == (8.0, 2) and found["finished"] >= found["started"]
-    with pytest.raises(ValueError, match="planned, running"):
+    with pytest.raises(ValueError, match="running, interrupted"):
         second.set_status("finished")
 
 

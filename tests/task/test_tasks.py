@@ -141,6 +141,12 @@ def test_a_domain_must_be_new_at_meta_test():
     build(meta_test=tests).read()
 
 
+def test_one_corpus_in_training_and_test_is_a_shared_domain_not_a_lack_of_texts():
+    trained = build().rules["meta_train"]["films_early"].corpus  # the gate leaves all its texts to meta-test
+    with pytest.raises(LeakageError, match="share the domain"):
+        build(meta_test={"again": {"corpus": trained}}, leakage="drop").read()
+
+
 def test_the_domain_of_meta_validation_must_be_new_at_meta_test_too():
     validation = {"tweets_early": {"corpus": "tweets", "share": [0, 0.5]}}
     tests = {"tweets_late": {"corpus": "tweets", "share": [0.5, 1]}}

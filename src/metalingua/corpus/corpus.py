@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,24 +85,19 @@ class Corpus:
 
         The first call reads the source and writes Arrow; later ones read only that. Raises CorpusError.
         """
-        import pyarrow as pa
-        from datasets import Dataset
-
         try:
             path = self._arrow()
             if not path.exists():
                 with whole_file(path) as part:
                     if part is not None:
                         self._write(part)
-            return Dataset.from_file(str(path))
+            return self._read(path)
         except Unreachable as error:
             others = self._others(but=self.source)
             way = f"\n  or set corpus.source to one of this corpus's others: {others}" if others else ""
             raise Unreachable(f"corpus {self.name}: {error}{way}") from error
         except CorpusError as error:
             raise CorpusError(f"corpus {self.name}: {error}") from error
-        except pa.ArrowInvalid as error:
-            raise CorpusError(f"corpus {self.name}: {path} is damaged ({error}); delete it") from error
         except OSError as error:
             raise CorpusError(
                 f"corpus {self.name}: corpus.cache is {self.cache}, which cannot be written or read: {error}; "
@@ -136,6 +132,17 @@ class Corpus:
         content = [SCHEMA, self.source, self._source().spec(), self.labels, self.rating_range]
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return self.cache / "arrow" / f"{self.name}-{key[:16]}.arrow"
+
+    def _read(self, path: Path) -> "Dataset":
+        import pyarrow as pa
+        from datasets import Dataset
+
+        try:
+            return Dataset.from_file(str(path))
+        except (pa.ArrowInvalid, OSError) as error:
+            if not os.access(path, os.R_OK):
+                raise
+            raise CorpusError(f"{path} is damaged ({error}); delete it, it is made anew") from error
 
     def _write(self, part: Path) -> None:
         import pyarrow as pa

@@ -21,7 +21,7 @@ from metalingua.error import UserError
 if TYPE_CHECKING:
     import pandas
 
-STATES = ("planned", "running", "interrupted", "failed", "done")
+STATES = ("running", "interrupted", "failed", "done")
 
 # episodes.parquet, one row per (learner, target, episode): column -> pandas dtype
 EPISODE_COLUMNS = {
@@ -29,7 +29,7 @@ EPISODE_COLUMNS = {
     "accuracy": "float64",           # 0..1; NaN for regression
     "balanced_accuracy": "float64",  # 0..1; NaN for regression
     "rmse": "float64",               # rating points; NaN for classification
-    "loss": "float64",               # nats, or squared rating points
+    "loss": "float64",               # nats, or squared units of the scale -1..1
     "adapt_seconds": "float64", "items": "int64",
 }  # fmt: skip
 

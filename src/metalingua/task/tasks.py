@@ -99,9 +99,11 @@ class Tasks:
                     scale=corpus.rating_range,
                     ways=self.ways,
                 )
-                task.require(split, self.shots + self.queries)
                 self.splits[split].append(task)
         self._require_new()
+        for split, tasks in self.splits.items():
+            for task in tasks:
+                task.require(split, self.shots + self.queries)
         return self
 
     def _pass_gate(

@@ -75,8 +75,8 @@ def judge(candidate: Candidate, settings: Mapping[str, Any], engine: Engine, mod
 def curve(
     candidate: Candidate, settings: Mapping[str, Any], engine: Engine, model: Model, episodes: Sequence[Episode]
 ) -> dict[str, Any]:
-    """Mean query accuracy after each number of inner steps, by target; empty for a learner without steps."""
-    if "steps" not in settings:
+    """Mean query accuracy after each number of inner steps, by target; empty for a learner that takes none."""
+    if not {**candidate.config, **settings}.get("steps"):
         return {}
     learner = candidate.build(**{**settings, "steps": max(CURVE_STEPS)})
 
