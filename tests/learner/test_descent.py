@@ -8,7 +8,8 @@ from torch.autograd import grad
 from torch.testing import assert_close
 from toy import tiny_episodes, tiny_model, tiny_params
 
-from metalingua.learner.descent import descent
+from metalingua.learner.descent import descent, stepping, support_loss
+from metalingua.learner.inner import GRADIENT_DESCENT
 from metalingua.learner.maml import Maml
 from metalingua.training.engine import localise
 
@@ -30,13 +31,20 @@ class Line:
 BOWL = SimpleNamespace(loss=lambda w, centre: 0.5 * (w - centre) ** 2)  # slope w - centre, Hessian 1
 PLANE = SimpleNamespace(loss=lambda w, slopes: w @ slopes)  # no Hessian
 EPISODE = SimpleNamespace(
+    index=0,
     support=SimpleNamespace(problem=BOWL, inputs=None, targets=torch.tensor(1.0)),
     query=SimpleNamespace(problem=BOWL, inputs=None, targets=torch.tensor(-2.0)),
 )
 
 
+def path_of(model, params, support, *, steps, step_size, order):
+    moving = {name: params[name] for name in model.names(params, support.problem)}
+    loss, update = support_loss(model, params, support), stepping(GRADIENT_DESCENT, step_size)
+    return descent(loss, moving, update, steps=steps, order=order)
+
+
 def last(*args, **how):
-    *_, fast = descent(*args, **how)
+    *_, fast = path_of(*args, **how)
     return fast
 
 
@@ -44,7 +52,7 @@ def last(*args, **how):
 def test_two_steps_on_a_parabola_by_hand(order):
     w = torch.tensor(3.0, requires_grad=True)
     path = [
-        fast["w"].item() for fast in descent(Line(), {"w": w}, EPISODE.support, steps=2, step_size=0.1, order=order)
+        fast["w"].item() for fast in path_of(Line(), {"w": w}, EPISODE.support, steps=2, step_size=0.1, order=order)
     ]
     assert path == pytest.approx([3.0, 2.8, 2.62])
     learner = Maml("MAML", steps=2, step_size=0.1, order=order)
@@ -114,7 +122,7 @@ def test_the_support_loss_falls_and_with_the_other_sign_it_would_rise():
     support = episode.support
 
     def losses(step_size):
-        path = descent(model, params, support, steps=4, step_size=step_size, order=1)
+        path = path_of(model, params, support, steps=4, step_size=step_size, order=1)
         return [support.problem.loss(model.outputs(p, support.inputs, support.problem), support.targets) for p in path]
 
     down, up = losses(0.1), losses(-0.1)

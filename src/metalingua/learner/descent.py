@@ -1,33 +1,66 @@
-"""Gradient descent on a support set: the inner loop of every gradient-based learner."""
+"""Descent on a support set: the inner loop of every gradient-based learner."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
+from torch import Tensor
 
+from metalingua.learner.inner import Inner
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Examples
 
+Loss = Callable[[Params], Tensor]  # of the parameters that move
+Update = Callable[
+    [Params, Params, Tensor, Any], tuple[Params, Any]
+]  # (params, grads, loss, memory) -> (params, memory)
 
-def descent(
-    model: Model, params: Params, support: Examples, *, steps: int, step_size: float, order: int
-) -> Iterator[Params]:
-    """The parameters after 0, 1, ... `steps` of theta <- theta - step_size * grad L(theta; support).
 
-    Finn et al. (2017), eq. 1. The last one is what adapting gives.
+def descent(loss: Loss, params: Params, update: Update, *, steps: int, order: int) -> Iterator[Params]:
+    """The parameters after 0, 1, ... `steps` updates. The last ones are what adapting gives.
 
-    params     read, never written. Moved: the encoder and the head of the support's problem; the rest is not returned
-    step_size  alpha of the paper, parameter units per gradient unit
-    order      2 keeps the graph of the gradients; 1 drops it (section 5.2), keeping the identity path through `params`
-    yields     same shapes as given; differentiable with respect to `params` if grad mode is on, else detached
+    loss     of the support set, a scalar; called with the names of `params`
+    params   those that move; read, never written
+    update   makes the next parameters of the present ones, their gradients and their loss. `memory` is its own, None
+             at first
+    order    2 keeps the graph of the gradients; 1 drops it (Finn et al. 2017, section 5.2), keeping the identity path
+             through `params`
+    yields   the names and shapes of `params`; differentiable with respect to them if grad mode is on, else detached
     """
     outer = torch.is_grad_enabled()
-    names = model.names(params, support.problem)
-    fast = {name: params[name] if outer else params[name].detach() for name in names}
+    fast = params if outer else {name: value.detach() for name, value in params.items()}
+    memory: Any = None
     yield fast
     for _ in range(steps):
         with torch.enable_grad():
             here = {k: v if outer and v.requires_grad else v.detach().requires_grad_() for k, v in fast.items()}
-            loss = support.problem.loss(model.outputs(here, support.inputs, support.problem), support.targets)
-            grads = torch.autograd.grad(loss, list(here.values()), create_graph=outer and order == 2)
-        fast = {name: value - step_size * grad for (name, value), grad in zip(fast.items(), grads, strict=True)}
+            at = loss(here)
+            found = torch.autograd.grad(at, list(here.values()), create_graph=outer and order == 2, allow_unused=True)
+        grads = {
+            k: torch.zeros_like(v) if grad is None else grad
+            for (k, v), grad in zip(fast.items(), found, strict=True)
+        }  # fmt: skip
+        fast, memory = update(fast, grads, at if outer and order == 2 else at.detach(), memory)
         yield fast
+
+
+def stepping(inner: Inner, step_size: float) -> Update:
+    """theta <- theta - step_size * direction, with the directions of `inner`."""
+
+    def update(params: Params, grads: Params, loss: Tensor, memory: Any) -> tuple[Params, Any]:
+        directions, memory = inner.directions(grads, memory)
+        return {k: torch.sub(v, directions[k], alpha=step_size) for k, v in params.items()}, memory
+
+    return update
+
+
+def support_loss(model: Model, params: Params, support: Examples) -> Loss:
+    """The loss of `support` as a function of the parameters that move; `params` has the others."""
+    problem = support.problem
+    return lambda fast: problem.loss(model.outputs({**params, **fast}, support.inputs, problem), support.targets)
+
+
+def moving(names: Sequence[str], frozen: Sequence[str]) -> list[str]:
+    """The `names` that no pattern of `frozen` matches (as a shell matches: "encoder.*"), in their order."""
+    return [name for name in names if not any(fnmatchcase(name, pattern) for pattern in frozen)]

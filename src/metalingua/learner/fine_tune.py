@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from metalingua.learner.descent import descent
+from metalingua.learner.descent import descent, moving, stepping, support_loss
+from metalingua.learner.inner import GRADIENT_DESCENT, Inner
 from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, limited
 from metalingua.model.model import Model, Params
@@ -12,7 +13,7 @@ from metalingua.text.batch import Inputs
 
 
 class FineTune(Learner):
-    """Plain gradient descent on the support set. What differs between baselines is only where it starts."""
+    """Descent on the support set. What differs between baselines is only where it starts and what stays frozen."""
 
     @limited("learner")
     def __init__(
@@ -21,18 +22,26 @@ class FineTune(Learner):
         start: str,
         steps: Annotated[int, AtLeast(0)],
         step_size: Annotated[float, Above(0)],
+        inner: Inner = GRADIENT_DESCENT,
+        frozen: Sequence[str] = (),
         tuned: Mapping[str, Sequence[Any]] | None = None,
     ):
-        """`start`: "scratch", "trained" (this run's learner), or the compare entry whose trained parameters to take.
-
-        `steps` 0 judges these parameters as they are.
+        """
+        start    "scratch", "trained" (this run's learner), or the compare entry whose trained parameters to take
+        steps    0 judges these parameters as they are
+        frozen   patterns of parameter names that stay as they are: ["encoder.*"] tunes the head alone
         """
         self.label, self.start, self.steps, self.step_size, self.tuned = label, start, steps, step_size, tuned
+        self.inner, self.frozen = inner, frozen
+        self.needs_head = steps == 0
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         *_, last = self.path(model, params, support)
         return last
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
-        for fast in descent(model, params, support, steps=self.steps, step_size=self.step_size, order=1):
-            yield Predictor.of(model, fast, support.problem)
+        needed = model.names(params, support.problem)
+        start = {name: params[name] for name in moving(needed, self.frozen)}
+        loss, update = support_loss(model, params, support), stepping(self.inner, self.step_size)
+        for fast in descent(loss, start, update, steps=self.steps, order=1):
+            yield Predictor.of(model, {**{name: params[name] for name in needed}, **fast}, support.problem)

@@ -32,6 +32,7 @@ class Learner:
     start        whose parameters it adapts: "trained" (this run's), "scratch" (fresh ones), or a compare entry's name
     transductive whether it may see the query inputs (never their targets): only then the engine hands them over
     order        highest derivative that meta-training takes
+    needs_head   whether its answers come from the model's own head of the problem, which then must have been trained
     label        what tables call it
     tuned        constructor argument to values: every combination is tried on meta-validation, the best one is tested
     """
@@ -40,6 +41,7 @@ class Learner:
     start = "trained"
     transductive = False
     order = 1
+    needs_head = False
     label = ""
     tuned: Mapping[str, Sequence[Any]] | None = None
 
@@ -48,7 +50,12 @@ class Learner:
         return None
 
     def init(self, model: Model, seed: int) -> Params:
-        """Parameters of its own, meta-learned with the model's. Names start with "learner."."""
+        """Parameters of its own, meta-learned with the model's; names start with "learner.".
+
+        One that belongs to a parameter of the model is named after it: "learner.step_size.encoder.embedding.weight".
+        Where such a name ends with `model.rows` its first axis is token ids, and the engine hands over only the rows
+        that an episode uses. A name of the model's replaces its fresh value.
+        """
         return {}
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:

@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from metalingua.learner.descent import descent
+from torch import Tensor
+
+from metalingua.learner.descent import descent, moving, stepping, support_loss
+from metalingua.learner.inner import GRADIENT_DESCENT, Inner
 from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
-from metalingua.task.episode import Examples
+from metalingua.task.episode import Episode, Examples
 from metalingua.text.batch import Inputs
 
 
@@ -15,6 +18,7 @@ class Maml(Learner):
     """Meta-learns the initialisation from which a few gradient steps on a support set answer its queries best."""
 
     training = "meta"
+    needs_head = True
 
     @limited("learner")
     def __init__(
@@ -23,10 +27,20 @@ class Maml(Learner):
         steps: Annotated[int, AtLeast(0)],
         step_size: Annotated[float, Above(0)],
         order: Annotated[int, OneOf(1, 2)],
+        inner: Inner = GRADIENT_DESCENT,
+        frozen: Sequence[str] = (),
+        first_order_tasks: Annotated[int, AtLeast(0)] = 0,
         tuned: Mapping[str, Sequence[Any]] | None = None,
     ):
-        """`order` 2 differentiates through the inner gradients (lines 6 and 8); 1 takes them for constants."""
+        """
+        step_size   alpha of the paper, parameter units per unit of the inner optimiser's direction
+        order       2 differentiates through the inner gradients (lines 6 and 8); 1 takes them for constants
+        frozen      patterns of parameter names ("encoder.embedding.*") that the inner loop leaves as they are
+        first_order_tasks   so many tasks of meta-training are of first order before `order` counts (derivative-order
+                    annealing: Antoniou et al. 2019, section 4)
+        """
         self.label, self.steps, self.step_size, self.order, self.tuned = label, steps, step_size, order, tuned
+        self.inner, self.frozen, self.first_order_tasks = inner, frozen, first_order_tasks
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         """Lines 5 and 6, for one task."""
@@ -34,5 +48,16 @@ class Maml(Learner):
         return last
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
-        for fast in descent(model, params, support, steps=self.steps, step_size=self.step_size, order=self.order):
-            yield Predictor.of(model, fast, support.problem)
+        return self._path(model, params, support, self.order)
+
+    def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
+        query, order = episode.query, 1 if episode.index < self.first_order_tasks else self.order
+        *_, last = self._path(model, params, episode.support, order)
+        return query.problem.loss(last.outputs(query.inputs), query.targets)
+
+    def _path(self, model: Model, params: Params, support: Examples, order: int) -> Iterator[Predictor]:
+        needed = model.names(params, support.problem)
+        start = {name: params[name] for name in moving(needed, self.frozen)}
+        loss, update = support_loss(model, params, support), stepping(self.inner, self.step_size)
+        for fast in descent(loss, start, update, steps=self.steps, order=order):
+            yield Predictor.of(model, {**{name: params[name] for name in needed}, **fast}, support.problem)

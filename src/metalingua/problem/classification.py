@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class Classification:
                 f"{self.ways} ways take 0 to {self.ways - 1}"
             )
         return targets
+
+    def codes(self, targets: Tensor) -> Tensor:
+        """1 for an item's class, 0 for the others: one-hot rows [items, ways], float32."""
+        return one_hot(targets, self.ways).float()
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy over the items and *all* classes, in nats. `outputs` are logits [items, ways]."""

@@ -23,6 +23,10 @@ class Problem(Protocol):
         """`labels` of one episode [items] as the loss wants them, [items]."""
         ...
 
+    def codes(self, targets: Tensor) -> Tensor:
+        """`targets` [items] as the outputs a least-squares head should give, [items, self.outputs]."""
+        ...
+
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean over items, a scalar. `outputs` [items, self.outputs], `targets` [items]."""
         ...

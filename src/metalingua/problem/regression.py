@@ -32,6 +32,10 @@ class Regression:
             )
         return torch.as_tensor(2 * (ratings - self.low) / (self.high - self.low) - 1, dtype=torch.float32)
 
+    def codes(self, targets: Tensor) -> Tensor:
+        """The targets themselves, [items, 1]."""
+        return targets.unsqueeze(-1)
+
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean (not half the sum) of squared differences, on the -1 .. 1 scale. `outputs` [items, 1]."""
         return mse_loss(outputs.squeeze(-1), targets)
