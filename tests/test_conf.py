@@ -27,6 +27,8 @@ def chosen(group, name):
         at = "task.corpora.one"
         mine = [word.replace("files.", f"{at}.files.") for word in WORDS.get(name, [])]
         return composed(f"+corpus@{at}={name}", *mine), at
+    if group == "inner":
+        return composed(f"inner@learner.inner={name}"), "learner.inner"
     extra = ["learner@compare.multi_task=multi_task"] if group == "learner" else []
     return composed(f"{group}={name}", *extra), "" if group == "experiment" else group
 
