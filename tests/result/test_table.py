@@ -163,3 +163,35 @@ def test_csv_holds_every_number(make_run):
     assert len(lines) == 8 and lines[0]["target"] == "imdb" and lines[-1]["balanced_accuracy_percent"] == ""
     low = made[0].rows[0].differences["single_task"].low
     assert float(lines[0]["minus_single_task_points_low"]) == pytest.approx(low)
+
+
+def trained(run, seconds, history, goal=0.6):
+    result, rows = run
+    result["training"] = {"maml": {"seconds": seconds, "history": history}}
+    result["settings"]["single_task"]["validation"] = goal
+    return result, rows
+
+
+def test_when_a_learner_reached_the_first_references_score(make_run):
+    history = [[50, 10.0, 0.55], [100, 20.0, 0.6], [150, 30.0, 0.7]]
+    first, second = trained(make_run(), 32.0, history), trained(make_run(seed=1), 36.0, history[:1] + history[2:])
+    row = tables([first])[0].rows[0]
+    assert row.training_seconds == 32 and row.reached == (100, 20)
+    both = tables([first, second])[0]
+    assert both.rows[0].training_seconds == 34 and both.rows[0].reached == (125, 25)  # medians over seeds
+    assert "| 34 | 125, 25 |" in markdown([both]) and "steps, s to the score of Single-task" in markdown([both])
+    assert both.rows[1].training_seconds is None and both.rows[1].reached is None
+
+
+def test_a_score_that_is_never_reached_is_said_so(make_run):
+    history = [[50, 10.0, 0.55]]
+    never = trained(make_run(), 32.0, history, goal=0.9)
+    assert tables([never])[0].rows[0].reached is None
+    other = trained(make_run(), 32.0, history, goal=0.5)
+    other[0]["training"]["multi_task"] = {"seconds": 5.0, "history": [[50, 1.0, 0.4]]}
+    made = markdown(tables([other]))
+    assert "| 32 | 50, 10 |" in made and "| 5 | never |" in made and "| – | – |" in made
+
+
+def test_runs_made_before_training_was_timed_have_no_such_columns(make_run):
+    assert "training, s" not in markdown(tables([make_run()]))

@@ -80,6 +80,31 @@ def test_five_minutes_are_enough(make, monkeypatch):
     assert 1 not in {step for step, _ in trainer.saved}
 
 
+def test_the_seconds_of_training_go_over_a_cut_and_leave_validation_out(make, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    keeper, trainer = make()
+
+    def four_batches(keeper, trainer, score):
+        keeper.on_train_start(trainer, None)
+        for batch in range(4):
+            now[0] += 10
+            trainer.global_step += 1
+            keeper.on_train_batch_end(trainer, None, None, None, batch)
+        keeper.on_validation_start(trainer, None)
+        now[0] += 1000
+        trainer.callback_metrics["val/score"] = torch.tensor(score)
+        keeper.on_validation_end(trainer, None)
+
+    four_batches(keeper, trainer, 0.5)
+    again, trainer = make()
+    assert again.resume() == (4, False)
+    trainer.global_step = 4
+    four_batches(again, trainer, 0.75)
+    assert again.history == [(4, 40.0, 0.5), (8, 80.0, 0.75)]
+    assert again.seconds == 80
+
+
 def test_only_what_the_same_code_and_data_made_is_gone_on_from(make):
     keeper, trainer = make()
     assert keeper.resume() == (0, False)

@@ -29,6 +29,8 @@ class Row:
     adapt_milliseconds: float  # median over episodes and seeds
     adapted_parameters: int | None
     peak_memory_mib: float | None
+    training_seconds: float | None = None  # of meta-training, median over seeds; None if it has none or it is not known
+    reached: tuple[float, float] | None = None  # steps and seconds of meta-training until the first reference's score
 
     @property
     def name(self) -> str:
@@ -133,6 +135,8 @@ def _table(runs: Sequence[Run], target: str, learners: Sequence[str]) -> Table:
             adapt_milliseconds=1000 * float(numpy.median([of[name]["adapt_seconds"] for of in seen])),
             adapted_parameters=_largest(runs, name, "adapted_parameters"),
             peak_memory_mib=_largest(runs, name, "peak_memory_mib"),
+            training_seconds=_training_seconds(runs, name),
+            reached=_reached(runs, name),
         )
         for name in learners
     ]
@@ -176,6 +180,26 @@ def _episodes(run: Run, target: str, learners: Sequence[str], columns: Sequence[
     return found
 
 
+def _training_seconds(runs: Sequence[Run], learner: str) -> float | None:
+    seconds = [result.get("training", {}).get(learner, {}).get("seconds") for result, _ in runs]
+    return None if None in seconds else float(numpy.median(seconds))
+
+
+def _reached(runs: Sequence[Run], learner: str) -> tuple[float, float] | None:
+    """Steps and seconds of meta-training, medians over seeds, until a validation gives at least the score that the
+    first reference has on meta-validation; None if some seed never gets there, or nothing is known."""
+    found = []
+    for result, _ in runs:
+        goal = result["settings"].get(next(iter(result["reference"]), ""), {}).get("validation")
+        history = result.get("training", {}).get(learner, {}).get("history", ())
+        there = [(step, seconds) for step, seconds, score in history if goal is not None and score >= goal]
+        if not there:
+            return None
+        found.append(there[0])
+    steps, seconds = numpy.median(found, axis=0)
+    return float(steps), float(seconds)
+
+
 def _largest(runs: Sequence[Run], learner: str, setting: str) -> Any:
     values = [result["settings"][learner].get(setting) for result, _ in runs]
     return None if None in values else max(values)
@@ -195,6 +219,10 @@ def _notes(about: Mapping[str, Any], runs: Sequence[Run], rows: Sequence[Row], e
         notes.append(about["note"])
     if any(row.differences for row in rows):
         notes.append("Differences are paired, over the same episodes; bold: the 95 % interval excludes 0.")
+    if any(row.reached for row in rows):
+        notes.append(
+            "Steps and seconds of meta-training until the first validation at least as good on meta-validation."
+        )
     if about["metric"] == "rmse":
         notes.append("RMSE: root mean squared error of an episode; lower is better.")
     if any(row.transductive for row in rows):
@@ -229,6 +257,8 @@ def frame(made: Sequence[Table]) -> "pandas.DataFrame":
             for other, difference in row.differences.items():
                 line |= spread(f"minus_{other}_points", difference)
             line |= {"adapt_milliseconds": row.adapt_milliseconds, "adapted_parameters": row.adapted_parameters}
+            steps, seconds = row.reached or (None, None)
+            line |= {"training_seconds": row.training_seconds, "reached_steps": steps, "reached_seconds": seconds}
             line |= {"peak_memory_mib": row.peak_memory_mib, "n": row.score.n, "interval": table.method}
             lines.append(line)
     return pandas.DataFrame(lines)
@@ -245,6 +275,11 @@ def markdown(made: Sequence[Table]) -> str:
         heads = ["learner", table.score_name, *(["balanced accuracy, %"] if table.metric != "rmse" else [])]
         heads += [f"minus {label}, {table.unit}" for label in table.references.values()]
         heads += ["ms to adapt", "adapted parameters", "peak MiB"]
+        trained = any(row.training_seconds is not None for row in table.rows)
+        if trained:
+            heads.append("training, s")
+        if goal := _goal(table):
+            heads.append(f"steps, s to the score of {goal}")
         lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
         for row in table.rows:
             differences = []
@@ -255,7 +290,14 @@ def markdown(made: Sequence[Table]) -> str:
                 differences.append(f"**{text}**" if interval and interval.excludes_zero else text)
             scores = [interval for interval in (row.score, row.balanced) if interval]
             values = [f"{_plain(interval, table.metric)} [{_ends(interval, table.metric)}]" for interval in scores]
-            lines.append([row.name.replace("|", "\\|"), *values, *differences, *_cost(row)])
+            costs = _cost(row)
+            if trained:
+                costs.append("–" if row.training_seconds is None else f"{row.training_seconds:,.0f}")
+            if goal:
+                steps, seconds = row.reached or (0, 0)
+                never = "–" if row.training_seconds is None else "never"
+                costs.append(f"{steps:,.0f}, {seconds:,.0f}" if row.reached else never)
+            lines.append([row.name.replace("|", "\\|"), *values, *differences, *costs])
         grid = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         notes = "\n".join(f"{note}<br>" for note in table.notes).removesuffix("<br>")
         blocks.append(f"**{table.title}** ({table.method})\n\n{grid}\n\n{notes}\n")
@@ -290,6 +332,11 @@ def terminal(table: Table) -> "Group":
                      *(cell(interval, signed=True) for interval in row.differences.values()), *_cost(row))  # fmt: skip
     notes = [Text(note, style="yellow" if note.startswith("Warning") else "dim") for note in table.notes]
     return Group(Text.assemble((table.title, "bold"), (f"  {table.method}", "dim")), grid, *notes)
+
+
+def _goal(table: Table) -> str | None:
+    """The label of the first reference, if it is known when a learner reached its score."""
+    return next(iter(table.references.values()), None) if any(row.reached for row in table.rows) else None
 
 
 def _digits(metric: str) -> int:

@@ -32,12 +32,18 @@ class Checkpoint(pl.Callback):
 
     every     steps between two writes of last.ckpt; five minutes come first if they are shorter
     made_of   commit and data: a checkpoint of others is not gone on from
+
+    `seconds` counts training, without validation; `history` has (step, seconds, score) of every validation. Both
+    go over all resumes.
     """
 
     def __init__(self, run: RunDirectory, every: int, made_of: Mapping[str, Any], monitor: str = "val/score"):
         self.run, self.every, self.made_of, self.monitor = run, every, dict(made_of), monitor
         self.best: dict[str, float] = {"score": -float("inf"), "step": -1}
         self._written, self._seen = time.monotonic(), 0
+        self.seconds = 0.0
+        self._since: float | None = None  # since when it trains: None while it does not
+        self.history: list[tuple[int, float, float]] = []
 
     @property
     def last_path(self) -> Path:
@@ -54,7 +60,9 @@ class Checkpoint(pl.Callback):
                 saved = torch.load(self.last_path, map_location="cpu", weights_only=True)
             except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
                 raise RunError(f"{self.last_path} is damaged; delete it, and the run begins anew") from error
-            if saved["callbacks"][self.state_key]["made_of"] == self.made_of:
+            state = saved["callbacks"][self.state_key]
+            if state["made_of"] == self.made_of:
+                self.load_state_dict(state)
                 return saved["global_step"], False
         other = self.last_path.exists()
         self.clear()
@@ -64,13 +72,25 @@ class Checkpoint(pl.Callback):
         shutil.rmtree(self.run.checkpoints, ignore_errors=True)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "made_of": self.made_of}
+        return {
+            "best": self.best,
+            "made_of": self.made_of,
+            "seconds": self._trained(),
+            "history": self.history,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best = dict(state["best"])
+        self.best, self.seconds, self.history = dict(state["best"]), state["seconds"], list(state["history"])
+
+    def _trained(self) -> float:
+        return self.seconds + (0.0 if self._since is None else time.monotonic() - self._since)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._written, self._seen = time.monotonic(), trainer.global_step
+        self._written = self._since = time.monotonic()
+        self._seen = trainer.global_step
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.seconds, self._since = self._trained(), None
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, out: Any, batch: Any, n: int) -> None:
         step, before = trainer.global_step, self._seen
@@ -85,10 +105,12 @@ class Checkpoint(pl.Callback):
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         score = float(trainer.callback_metrics[self.monitor])
+        self.history.append((trainer.global_step, self.seconds, score))
         if score > self.best["score"]:
             self.best = {"score": score, "step": trainer.global_step}
             self._save(trainer, self.best_path)
         self._save(trainer, self.last_path)  # with the new best in it
+        self._since = time.monotonic()
 
     def _save(self, trainer: pl.Trainer, path: Path) -> None:
         for name, value in trainer.lightning_module.named_parameters():
