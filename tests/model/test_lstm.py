@@ -1,4 +1,4 @@
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,6 +7,7 @@ from torch.autograd import grad
 from metalingua.model import lstm as module
 from metalingua.model.derivative import derivatives
 from metalingua.model.lstm import LstmEncoder
+from metalingua.text.batch import Inputs
 
 SETTINGS = {"vocabulary": 30, "embedding": 5, "hidden": 4, "pooling": "mean"}
 LENGTHS = {"ragged": [2, 7, 1, 4], "nearly full": [7, 6, 7, 7]}  # either side of FUSED_ABOVE
@@ -20,7 +21,12 @@ def batch(lengths, padding=0):
     tokens = torch.randint(1, SETTINGS["vocabulary"], (len(lengths), max(lengths)), generator=dice)
     lengths = torch.tensor(lengths)
     tokens[torch.arange(tokens.shape[1]) >= lengths.unsqueeze(1)] = 0
-    return SimpleNamespace(tokens=torch.nn.functional.pad(tokens, (0, padding)), lengths=lengths)
+    return Inputs(torch.nn.functional.pad(tokens, (0, padding)), lengths, ("",) * len(lengths))
+
+
+def as_text(inputs):
+    """The same with padding counted as text."""
+    return replace(inputs, lengths=torch.full_like(inputs.lengths, inputs.tokens.shape[1]))
 
 
 def build(dtype=torch.float64, **settings):
@@ -88,9 +94,7 @@ def test_more_padding_changes_no_bit(order, pooling, lengths):
 
 def test_counting_padding_as_text_would_change_the_features():
     encoder, params = build()
-    near, far = (batch(LENGTHS["ragged"], padding) for padding in (0, 9))
-    for inputs in (near, far):
-        inputs.lengths = torch.full_like(inputs.lengths, inputs.tokens.shape[1])
+    near, far = (as_text(batch(LENGTHS["ragged"], padding)) for padding in (0, 9))
     assert not torch.allclose(encoder.features(params, near), encoder.features(params, far), atol=1e-3)
 
 
@@ -102,9 +106,8 @@ def test_the_padding_row_learns_nothing_from_padding(order, lengths):
     with derivatives(order):
         slope = grad(encoder.features(params, inputs).sum(), table)[0]
     assert slope[0].eq(0).all() and slope[inputs.tokens[0, 0]].ne(0).all()
-    inputs.lengths = torch.full_like(inputs.lengths, inputs.tokens.shape[1])
     with derivatives(order):
-        assert grad(encoder.features(params, inputs).sum(), table)[0][0].ne(0).all()
+        assert grad(encoder.features(params, as_text(inputs)).sum(), table)[0][0].ne(0).all()
 
 
 @BOTH_ORDERS
@@ -114,7 +117,7 @@ def test_the_order_of_the_texts_is_the_order_of_the_features(order, lengths):
     inputs, turned = batch(lengths), torch.tensor([2, 0, 3, 1])
     with derivatives(order):
         features = encoder.features(params, inputs)
-        inputs.tokens, inputs.lengths = inputs.tokens[turned], inputs.lengths[turned]
+        inputs = replace(inputs, tokens=inputs.tokens[turned], lengths=inputs.lengths[turned])
         torch.testing.assert_close(encoder.features(params, inputs), features[turned])
     assert not torch.allclose(features[turned], features)
 
@@ -127,7 +130,7 @@ def test_the_rows_an_episode_uses_are_enough(order):
     few = {**params, encoder.rows: params[encoder.rows][used]}
     with derivatives(order):
         whole = encoder.features(params, inputs)
-        part = encoder.features(few, SimpleNamespace(tokens=tokens, lengths=inputs.lengths))
+        part = encoder.features(few, replace(inputs, tokens=tokens))
     torch.testing.assert_close(part, whole)
 
 

@@ -3,7 +3,7 @@ import torch
 from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.nn.utils.rnn import PackedSequence
 
-from metalingua.model import recurrence
+from metalingua.model import loops, recurrence
 from metalingua.model.recurrence import lstm
 
 HIDDEN = 2
@@ -71,17 +71,35 @@ def flipped(part):
     return wrong
 
 
+@pytest.fixture
+def unscripted(monkeypatch):
+    for name in ("forward", "gradient", "gradient_of_gradient"):
+        monkeypatch.setattr(recurrence, f"_{name}", getattr(loops, name))
+
+
 @pytest.mark.parametrize("part", [0, 1])
-def test_a_wrong_slope_is_noticed_at_the_first_derivative(monkeypatch, part):
-    monkeypatch.setattr(recurrence, "_slopes", flipped(part)(recurrence._slopes))
+def test_a_wrong_slope_is_noticed_at_the_first_derivative(unscripted, monkeypatch, part):
+    monkeypatch.setattr(loops, "slopes_of", flipped(part)(loops.slopes_of))
     assert not gradcheck(run(RAGGED), draw(RAGGED), raise_exception=False)
 
 
 @pytest.mark.parametrize("part", [0, 1])
-def test_a_wrong_curvature_is_noticed_at_the_second_derivative_alone(monkeypatch, part):
-    monkeypatch.setattr(recurrence, "_through_slopes", flipped(part)(recurrence._through_slopes))
+def test_a_wrong_curvature_is_noticed_at_the_second_derivative_alone(unscripted, monkeypatch, part):
+    monkeypatch.setattr(loops, "through_slopes", flipped(part)(loops.through_slopes))
     assert gradcheck(run(RAGGED), draw(RAGGED), fast_mode=True)
     assert not gradgradcheck(run(RAGGED), draw(RAGGED), raise_exception=False)
+
+
+@pytest.mark.parametrize("sizes", [[3] * 5, RAGGED])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_scripted_loops_give_the_bits_of_pythons(sizes, dtype, request):
+    x, weight = draw(sizes, hidden=5, dtype=dtype)
+    scripted = [slopes_of_slopes(run(sizes), x, weight) for _ in range(3)]  # as profiled, and as optimised from it
+    assert isinstance(recurrence._forward, torch.jit.ScriptFunction)
+    request.getfixturevalue("unscripted")
+    assert not isinstance(recurrence._forward, torch.jit.ScriptFunction)
+    plain = slopes_of_slopes(run(sizes), x, weight)
+    assert all(torch.equal(*pair) for each in scripted for pair in zip(each, plain, strict=True))
 
 
 @pytest.mark.parametrize("sizes", [[3] * 5, RAGGED])

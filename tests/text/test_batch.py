@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from metalingua.text.batch import pad
+from metalingua.text.batch import joined, pad
 
 
 def test_padding_follows_the_text_and_the_lengths_say_where():
@@ -39,3 +39,21 @@ def test_an_empty_sequence_is_refused():
 def test_a_batch_cannot_be_changed_by_whoever_is_handed_it():
     with pytest.raises(dataclasses.FrozenInstanceError):
         pad([np.array([1])], ["a"]).lengths = torch.tensor([9])
+
+
+def test_two_batches_are_joined_as_if_they_had_been_padded_as_one():
+    sequences = [np.array([5, 6, 7]), np.array([8]), np.array([9, 4])]
+    for cut in (1, 2):  # the longer batch first, and last
+        for order in (sequences, sequences[::-1]):
+            whole, texts = pad(order, "abc"), ["a", "b", "c"]
+            found = joined(pad(order[:cut], texts[:cut]), pad(order[cut:], texts[cut:]))
+            assert torch.equal(found.tokens, whole.tokens) and torch.equal(found.lengths, whole.lengths)
+            assert found.texts == ("a", "b", "c") and found.frequency is None
+
+
+def test_a_joined_batch_keeps_how_frequent_the_words_of_its_episode_are():
+    frequency = torch.tensor([0.0, 0.25, 0.75])
+    first = dataclasses.replace(pad([np.array([1])], ["a"]), frequency=frequency)
+    assert (
+        joined(first, dataclasses.replace(pad([np.array([2, 1])], ["b"]), frequency=frequency)).frequency is frequency
+    )

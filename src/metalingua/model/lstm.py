@@ -12,6 +12,7 @@ from metalingua.model import recurrence
 from metalingua.model.derivative import order
 from metalingua.model.model import Params
 from metalingua.text.batch import Inputs
+from metalingua.text.packing import Packing
 
 FUSED_ABOVE = 0.67  # share of real tokens among all, above which the fused kernel wins
 
@@ -26,6 +27,8 @@ class LstmEncoder:
     """
 
     rows = "embedding.weight"  # its first axis is token ids: the engine hands a task only the rows its episode uses
+    vmaps = False  # it packs texts by their lengths, which a batch of tasks does not share
+    derivatives = 2
 
     @limited("model")
     def __init__(
@@ -64,26 +67,27 @@ class LstmEncoder:
         inputs.tokens   [items, length] int64, rows of params["embedding.weight"]; padding at the end
         inputs.lengths  [items] int64, real tokens per text, 1 or more
         """
-        lengths = inputs.lengths
-        owner, step, sizes = _packing(lengths)
+        packing = inputs.packing
+        items, steps = len(inputs.lengths), len(packing.sizes)
         # The fused kernel computes padding too, and has no fast second derivative; without padding it is the faster
         # one at the first. 10 texts of 32 tokens, forward and backward on one thread: 11 ms against 14; 30 texts that
         # fill 70 % of their grid: 28 against 20.
-        full = len(owner) > FUSED_ABOVE * len(lengths) * len(sizes)
+        full = len(packing.place) > FUSED_ABOVE * items * steps
         # many a CPU lacks the fused kernel at the lower precision of autocast
-        if order() == 1 and full and not torch.is_autocast_enabled(lengths.device.type):
-            states = self._fused(params, inputs.tokens[:, : len(sizes)])
-            states = states.flatten(0, 1).index_select(0, step * len(lengths) + owner)
+        if order() == 1 and full and not torch.is_autocast_enabled(inputs.lengths.device.type):
+            states = self._fused(params, inputs.tokens[:, :steps]).flatten(0, 1).index_select(0, packing.padded)
         else:
-            states = self._packed(params, inputs.tokens[owner, step], sizes)
-        return self._pooling(lengths, owner, step, states) @ states
+            states = self._packed(params, packing)
+        if self.pooling == "last":
+            return states.index_select(0, packing.last)
+        return packing.of_text.to(states.dtype) @ states / inputs.lengths.unsqueeze(1)
 
-    def _packed(self, params: Params, tokens: Tensor, sizes: list[int]) -> Tensor:
-        """States [rows, hidden] of packed tokens [rows]; fast at the second derivative."""
-        words, place = tokens.unique(return_inverse=True)  # a word that occurs often is projected once
-        embedded = params["embedding.weight"].index_select(0, words)
+    def _packed(self, params: Params, packing: Packing) -> Tensor:
+        """States [rows, hidden] of the packed tokens; fast at the second derivative."""
+        embedded = params["embedding.weight"].index_select(0, packing.words)
+        # a word that occurs often is projected once
         projected = F.linear(embedded, params["lstm.weight_ih"], params["lstm.bias"])
-        return recurrence.lstm(projected.index_select(0, place), params["lstm.weight_hh"], sizes)
+        return recurrence.lstm(projected.index_select(0, packing.place), params["lstm.weight_hh"], packing.sizes)
 
     def _fused(self, params: Params, tokens: Tensor) -> Tensor:
         """States [time, items, hidden] of tokens [items, time], padding included."""
@@ -102,22 +106,3 @@ class LstmEncoder:
             bidirectional=False,
             batch_first=False,
         )[0]
-
-    def _pooling(self, lengths: Tensor, owner: Tensor, step: Tensor, states: Tensor) -> Tensor:
-        """How much each state counts in each text's features, [items, rows]."""
-        length = lengths[owner]
-        weight = (step == length - 1) if self.pooling == "last" else 1 / length
-        pooling = states.new_zeros(len(lengths), len(states))
-        pooling[owner, torch.arange(len(states), device=states.device)] = weight.to(states.dtype)
-        return pooling
-
-
-def _packing(lengths: Tensor) -> tuple[Tensor, Tensor, list[int]]:
-    """Where the real tokens are, step by step, texts in order of falling length.
-
-    Returns of each row its text and its step, int64 [rows], and the number of rows of each step.
-    """
-    by_length = lengths.argsort(descending=True, stable=True)
-    real = torch.arange(int(lengths.max()), device=lengths.device).unsqueeze(1) < lengths[by_length]  # [time, items]
-    step, rank = real.nonzero(as_tuple=True)
-    return by_length[rank], step, real.sum(1).tolist()

@@ -18,6 +18,8 @@ class Encoder(Protocol):
 
     rows: str  # the parameter whose first axis is token ids
     size: int  # features a text
+    derivatives: int  # highest derivative it has: 2, or 1 for kernels without a double backward
+    vmaps: bool  # whether it runs under torch.vmap, its derivatives too
 
     def init(self, generator: torch.Generator) -> Params:
         """Fresh parameters."""

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad as pad_columns
+
+from metalingua.text.packing import Packing
 
 
 @dataclass(frozen=True)
@@ -15,9 +19,15 @@ class Inputs:
     tokens: Tensor  # [items, length] int64
     lengths: Tensor  # [items] int64, each at least 1
     texts: tuple[str, ...]  # what was read, for learners that do not look at tokens
+    frequency: Tensor | None = None  # [rows] each row's token's share of the tokens of meta-training text; padding: 0
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @cached_property
+    def packing(self) -> Packing:
+        """The texts without padding: worked out once, though every inner step reads them."""
+        return Packing.of(self.tokens, self.lengths)
 
 
 def pad(sequences: Sequence[np.ndarray], texts: Sequence[str]) -> Inputs:
@@ -37,3 +47,11 @@ def pad(sequences: Sequence[np.ndarray], texts: Sequence[str]) -> Inputs:
     for row, sequence in zip(tokens, sequences, strict=True):
         row[: len(sequence)] = sequence
     return Inputs(torch.from_numpy(tokens), torch.from_numpy(lengths), tuple(texts))
+
+
+def joined(first: Inputs, second: Inputs) -> Inputs:
+    """One batch of the texts of `first`, then those of `second`, as long as the longer of the two; of one episode."""
+    length = max(first.tokens.shape[1], second.tokens.shape[1])
+    tokens = [pad_columns(each.tokens, (0, length - each.tokens.shape[1])) for each in (first, second)]
+    lengths = torch.cat([first.lengths, second.lengths])
+    return Inputs(torch.cat(tokens), lengths, first.texts + second.texts, first.frequency)

@@ -2,6 +2,8 @@
 
 On a CPU a worker thread takes one task at a time, with one intra-op thread: large batches of tasks overflow the caches.
 Results and gradients are put together in task order, so the number of threads changes no bit.
+
+On an accelerator tasks run as one, by torch.vmap (`metalingua.training.stack`), where learner and encoder can.
 """
 
 import os
@@ -15,13 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metalingua.error import UserError
 from metalingua.learner.learner import Learner
-from metalingua.limit import AtLeast, limited
+from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.model.derivative import derivatives
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode
+from metalingua.training.memory import keep_freed
+from metalingua.training.stack import placed, stacked_answers, stacked_slopes
 
 EpisodeLoss = Callable[[Model, Params, Episode], Tensor]
+AT_ONCE = 64  # episodes judged as one: validation has hundreds, which need not fit into memory together
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,31 @@ class Judgement:
 
 
 class Engine:
-    """`threads` workers; None means one per core that this process may use."""
+    """How a batch of tasks is run.
+
+    threads   workers; None means one per core that this process may use
+    batching  "threads"; "vmap": many tasks as one; "auto": that on an accelerator, where learner and encoder can
+    """
 
     @limited("engine")
-    def __init__(self, threads: Annotated[int, AtLeast(1)] | None = None):
-        self.threads = threads or len(os.sched_getaffinity(0))
+    def __init__(
+        self,
+        threads: Annotated[int, AtLeast(1)] | None = None,
+        batching: Annotated[str, OneOf("auto", "threads", "vmap")] = "auto",
+    ):
+        keep_freed()
+        self.threads, self.batching = threads or len(os.sched_getaffinity(0)), batching
         self._pool = ThreadPoolExecutor(self.threads, "engine", initializer=torch.set_num_threads, initargs=(1,))
+
+    def stacks(self, params: Params, vmaps: bool) -> bool:
+        """Whether tasks of a learner and an encoder that both can (`vmaps`) run as one."""
+        if self.batching == "vmap" and not vmaps:
+            raise UserError(
+                "engine.batching is vmap: this learner or this model cannot run many tasks as one (its class says "
+                "vmaps = False, and why); set engine.batching=auto, or choose another model=cnn, learner=maml"
+            )
+        elsewhere = any(value.device.type != "cpu" for value in params.values())
+        return vmaps and (self.batching == "vmap" or (self.batching == "auto" and elsewhere))
 
     def map(self, function: Callable[[Episode], Any], episodes: Sequence[Episode]) -> list[Any]:
         """`function` of every episode, in order, with the caller's grad mode."""
@@ -53,15 +78,27 @@ class Engine:
         return list(self._pool.map(work, episodes))
 
     def loss(
-        self, model: Model, params: Params, episodes: Sequence[Episode], episode_loss: EpisodeLoss, order: int
+        self,
+        model: Model,
+        params: Params,
+        episodes: Sequence[Episode],
+        episode_loss: EpisodeLoss,
+        order: int,
+        vmaps: bool = False,
     ) -> Tensor:
         """Mean of `episode_loss` over `episodes`, a scalar whose backward hands `params` their gradients.
 
         params  leaves; those no episode depends on get a gradient of zero
         order   highest derivative that `episode_loss` takes of the model
+        vmaps   whether `episode_loss` and the encoder run under torch.vmap
         """
+        if self.stacks(params, vmaps):
+            loss, slopes = stacked_slopes(model, params, episodes, episode_loss, order)
+            return _Precomputed.apply(loss, slopes, *params.values())
+        device = params[model.rows].device
 
         def one(episode: Episode) -> tuple[Tensor, list[Tensor | None]]:
+            episode = placed(episode, device)
             leaves = {name: value.detach().requires_grad_() for name, value in localise(model, params, episode).items()}
             with torch.enable_grad(), derivatives(order):
                 loss = episode_loss(model, leaves, episode)
@@ -73,17 +110,25 @@ class Engine:
             for (name, into), grad in zip(total.items(), grads, strict=True):
                 if grad is None:
                     continue
-                if name == model.rows:
-                    into.index_add_(0, episode.rows, grad)
+                if name.endswith(model.rows):
+                    into.index_add_(0, episode.rows.to(device), grad)
                 else:
                     into.add_(grad)
         mean = torch.stack([loss for loss, _ in results]).mean()
         return _Precomputed.apply(mean, [each.div_(len(episodes)) for each in total.values()], *params.values())
 
     def judge(self, learner: Learner, model: Model, params: Params, episodes: Sequence[Episode]) -> list[Judgement]:
-        """Adapt to every support set and answer its queries, by the same call as in training."""
+        """Adapt to every support set and answer its queries, by the same call as in training.
+
+        Where tasks run as one, `adapt_seconds` is a task's share of adapting and answering.
+        """
+        if self.stacks(params, learner.vmaps and model.encoder.vmaps):
+            chunks = [episodes[first : first + AT_ONCE] for first in range(0, len(episodes), AT_ONCE)]
+            return [each for chunk in chunks for each in self._judge_stacked(learner, model, params, chunk)]
+        device = params[model.rows].device
 
         def one(episode: Episode) -> Judgement:
+            episode = placed(episode, device)
             mine = localise(model, params, episode)
             began = perf_counter()
             predictor = learner.adapt(
@@ -98,10 +143,25 @@ class Engine:
         with torch.no_grad():
             return self.map(one, episodes)
 
+    def _judge_stacked(
+        self, learner: Learner, model: Model, params: Params, episodes: Sequence[Episode]
+    ) -> list[Judgement]:
+        began = perf_counter()
+        answers = stacked_answers(learner, model, params, episodes)
+        seconds, judged = (perf_counter() - began) / len(episodes), []
+        for episode, (outputs, changed) in zip(episodes, answers, strict=True):
+            problem, outputs = episode.query.problem, outputs.cpu()
+            statistics = problem.statistics(outputs, episode.query.targets)
+            judged.append(Judgement(statistics, seconds, changed, problem.predictions(outputs)))
+        return judged
+
 
 def localise(model: Model, params: Params, episode: Episode) -> Params:
-    """`params` with only the embedding rows that the episode's texts use. Exact: no gradient reaches another row."""
-    return {name: value[episode.rows] if name == model.rows else value for name, value in params.items()}
+    """`params` with only the embedding rows that the episode's texts use. Exact: no gradient reaches another row.
+
+    So too for what a learner has of its own for each of these rows: "learner.step_size.encoder.embedding.weight".
+    """
+    return {name: value[episode.rows] if name.endswith(model.rows) else value for name, value in params.items()}
 
 
 def moved(before: Params, after: Params) -> int:

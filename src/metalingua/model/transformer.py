@@ -1,0 +1,132 @@
+"""A small Transformer encoder, trained from scratch."""
+
+import math
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metalingua.limit import AtLeast, limited
+from metalingua.model import layer
+from metalingua.model.derivative import transformed
+from metalingua.model.model import Params
+from metalingua.text.batch import Inputs
+
+LAYER = (  # in the order of layer.Weights
+    "self_attn.in_proj_weight",
+    "self_attn.in_proj_bias",
+    "self_attn.out_proj.weight",
+    "self_attn.out_proj.bias",
+    "linear1.weight",
+    "linear1.bias",
+    "linear2.weight",
+    "linear2.bias",
+    "norm1.weight",
+    "norm1.bias",
+    "norm2.weight",
+    "norm2.bias",
+)
+
+
+class TransformerEncoder:
+    """Embedding(vocabulary, dim) + learned positions -> post-norm layers -> mean over the real tokens.
+
+    Vaswani et al. (2017), arXiv:1706.03762, section 3, as torch.nn.TransformerEncoderLayer has it, without dropout.
+    What conf/model/transformer.yaml builds.
+
+    vocabulary  rows of the embedding table, padding (id 0) included
+    dim         numbers a token has between layers
+    layers      self-attention, then two linear maps with a ReLU between, each added to its input and normalised
+    heads       of the attention, dim/heads numbers each
+    ffn         numbers between the two linear maps
+    max_length  positions that are learned: tokens of the longest text
+
+    Raises ValueError, naming the config key, for a size that is too small or heads that do not divide dim.
+    """
+
+    rows = "embedding.weight"  # its first axis is token ids: the engine hands a task only the rows its episode uses
+    derivatives = 2
+    vmaps = True
+    derivatives = 2
+    vmaps = True
+
+    @limited("model")
+    def __init__(
+        self,
+        vocabulary: Annotated[int, AtLeast(2)],  # a word beside padding
+        dim: Annotated[int, AtLeast(1)],
+        layers: Annotated[int, AtLeast(1)],
+        heads: Annotated[int, AtLeast(1)],
+        ffn: Annotated[int, AtLeast(1)],
+        max_length: Annotated[int, AtLeast(1)],
+    ):
+        if dim % heads:
+            raise ValueError(
+                f"model.heads is {heads} and model.dim is {dim}: model.dim must be a multiple of model.heads"
+            )
+        self.vocabulary, self.dim, self.layers, self.heads = vocabulary, dim, layers, heads
+        self.ffn, self.max_length = ffn, max_length
+        self.size = dim
+
+    def init(self, generator: torch.Generator) -> Params:
+        """New parameters, float32; a pure function of the generator's state.
+
+        embedding.weight [vocabulary, dim], positions.weight [max_length, dim]: N(0, 0.1^2), as in lstm.py.
+        layers.I.*, named and shaped as torch.nn.TransformerEncoderLayer's, and started as it does: in_proj_weight
+        [3 dim, dim] U(-b, b) with b = sqrt(6 / (4 dim)), biases of the attention 0, out_proj.weight [dim, dim] and
+        linear1.*, linear2.* U(-b, b) with b = 1/sqrt(inputs), norms 1 and 0.
+        """
+        dim, ffn = self.dim, self.ffn
+
+        def uniform(bound: float, *shape: int) -> Tensor:
+            return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+
+        params = {
+            "embedding.weight": torch.randn(self.vocabulary, dim, generator=generator) * 0.1,
+            "positions.weight": torch.randn(self.max_length, dim, generator=generator) * 0.1,
+        }
+        for i in range(self.layers):
+            layer = {
+                "self_attn.in_proj_weight": uniform(math.sqrt(6 / (4 * dim)), 3 * dim, dim),
+                "self_attn.in_proj_bias": torch.zeros(3 * dim),
+                "self_attn.out_proj.weight": uniform(1 / math.sqrt(dim), dim, dim),
+                "self_attn.out_proj.bias": torch.zeros(dim),
+                "linear1.weight": uniform(1 / math.sqrt(dim), ffn, dim),
+                "linear1.bias": uniform(1 / math.sqrt(dim), ffn),
+                "linear2.weight": uniform(1 / math.sqrt(ffn), dim, ffn),
+                "linear2.bias": uniform(1 / math.sqrt(ffn), dim),
+                "norm1.weight": torch.ones(dim),
+                "norm1.bias": torch.zeros(dim),
+                "norm2.weight": torch.ones(dim),
+                "norm2.bias": torch.zeros(dim),
+            }
+            params |= {f"layers.{i}.{name}": value for name, value in layer.items()}
+        return params
+
+    def features(self, params: Params, inputs: Inputs) -> Tensor:
+        """One vector per text, [items, dim].
+
+        inputs.tokens   [items, length] int64, rows of params["embedding.weight"]; padding at the end
+        inputs.lengths  [items] int64, real tokens per text, 1 or more
+
+        Raises ValueError for texts longer than max_length.
+        """
+        tokens, length = inputs.tokens, inputs.tokens.shape[1]
+        if length > self.max_length:
+            raise ValueError(
+                f"a text has {length} tokens and model.max_length is {self.max_length}: the model has no positions "
+                "beyond that; give model.max_length the value of task.max_length"
+            )
+        real = torch.arange(length, device=tokens.device) < inputs.lengths.unsqueeze(1)  # [items, length]
+        # time before texts: then a head of a text is a strided matrix, and nothing need be copied to split the heads
+        x = F.embedding(tokens.t(), params["embedding.weight"]) + params["positions.weight"][:length].unsqueeze(1)
+        mask = x.new_zeros(real.shape).masked_fill(~real, -math.inf)
+        mask = mask.repeat_interleave(self.heads, 0).unsqueeze(1)  # [items * heads, 1, length]
+        by_hand = x.device.type == "cpu" and not transformed() and not torch.is_autocast_enabled("cpu")
+        one, shape = layer.twice if by_hand else layer.plain, x.shape
+        x = x.flatten(0, 1)
+        for i in range(self.layers):
+            x = one(x, mask, layer.Weights(*(params[f"layers.{i}.{name}"] for name in LAYER)), self.heads)
+        weight = real.t().to(x.dtype) / inputs.lengths
+        return (x.view(shape) * weight.unsqueeze(2)).sum(0)
