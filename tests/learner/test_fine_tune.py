@@ -2,15 +2,38 @@ from dataclasses import replace
 
 import pytest
 import torch
+from proof import COUNTEREXAMPLE, Proof
 from torch.testing import assert_close
 from toy import tiny_episodes, tiny_model, tiny_params
 
+from metalingua.learner.anil import Anil
 from metalingua.learner.fine_tune import FineTune
 from metalingua.learner.maml import Maml
 from metalingua.training.engine import localise
 
 EPISODES = tiny_episodes("meta_test")
 HOW = {"steps": 5, "step_size": 0.5}
+
+
+class TestFineTune(Proof):
+    learner = FineTune("multi-task, fine-tuned", "multi_task", **HOW)
+    fitting = FineTune("multi-task, fine-tuned", "multi_task", steps=60, step_size=1.0)
+    lacks = {"renaming": COUNTEREXAMPLE}
+
+
+class TestSingleTask(Proof):
+    learner = FineTune("single-task", "scratch", **HOW)
+    fitting = FineTune("single-task", "scratch", steps=60, step_size=1.0)
+
+
+class TestUnadapted(Proof):
+    learner = FineTune("unadapted", "trained", steps=0, step_size=0.1)
+    lacks = {
+        "renaming": COUNTEREXAMPLE,
+        "any_ways": COUNTEREXAMPLE,
+        "zero_steps": "it takes none: that it answers as the model does is tested below",
+        "overfits": COUNTEREXAMPLE,
+    }
 
 
 def answers(support, inputs, heads, episode):
@@ -61,6 +84,17 @@ def test_no_step_judges_the_parameters_as_they_are():
     assert_close(
         predictor.outputs(episode.query.inputs), model.outputs(params, episode.query.inputs, episode.query.problem)
     )
+
+
+def test_the_head_alone_moves_where_the_encoder_is_frozen():
+    episode, model = EPISODES[0], tiny_model()
+    params = localise(model, tiny_params(model), episode)
+    for frozen, still in (((), set()), (["encoder.*"], {name for name in params if name.startswith("encoder.")})):
+        learner = FineTune("fine-tuned", "multi_task", frozen=frozen, **HOW)
+        adapted = learner.adapt(model, params, episode.support).params
+        assert {name for name, value in adapted.items() if torch.equal(value, params[name])} == still
+        anil = Anil("ANIL", **HOW).adapt(model, params, episode.support).params
+        assert all(torch.allclose(adapted[name], anil[name], atol=1e-12) for name in adapted) == bool(still)
 
 
 @pytest.mark.parametrize(("key", "value", "rule"), [("steps", -1, "at least 0"), ("step_size", 0, "above 0")])

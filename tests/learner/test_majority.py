@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from proof import COUNTEREXAMPLE, Proof
 from toy import tiny_episodes, tiny_model, tiny_params, tiny_tasks
 
 from metalingua.learner.majority import Majority
@@ -39,3 +40,8 @@ def test_of_ratings_it_answers_the_mean():
     judged = judge(episode)[0]
     assert judged.predictions == pytest.approx(np.full(8, episode.support.labels.mean()), abs=1e-5)
     assert judged.statistics["score"] <= 0
+
+
+class TestMajority(Proof):
+    learner = LEARNER
+    lacks = {"overfits": COUNTEREXAMPLE}

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from proof import COUNTEREXAMPLE, Proof
 from torch.autograd import grad
 from torch.testing import assert_close
 from toy import tiny_episodes, tiny_model, tiny_params, tiny_tasks
@@ -22,6 +23,16 @@ BOTH_POOLINGS = pytest.mark.parametrize("pooling", ["mean", "last"])
 
 def maml(order=2, **how):
     return Maml("MAML", order=order, **{**HOW, **how})
+
+
+class TestMaml(Proof):
+    learner = maml()
+    lacks = {"renaming": COUNTEREXAMPLE, "any_ways": COUNTEREXAMPLE}
+
+
+class TestFomaml(Proof):
+    learner = maml(order=1)
+    lacks = {"exact_gradient": COUNTEREXAMPLE, "renaming": COUNTEREXAMPLE, "any_ways": COUNTEREXAMPLE}
 
 
 def meta_loss(model, params, order, announced=None, episodes=EPISODES):
@@ -132,6 +143,55 @@ def test_the_path_ends_where_adapting_does():
         assert torch.equal(outputs, maml(steps=steps).adapt(model, params, support).outputs(inputs))
 
 
+@BOTH_ORDERS
+@pytest.mark.parametrize(
+    ("frozen", "stays"),
+    [
+        ([], lambda name: False),
+        (["encoder.embedding.*"], lambda name: name == "encoder.embedding.weight"),
+        (
+            ["encoder.lstm.weight_?h", "head.*.bias"],
+            lambda name: "weight_" in name or name.endswith(".bias") and "head" in name,
+        ),
+        (["encoder.*"], lambda name: name.startswith("encoder.")),
+        (["embedding"], lambda name: False),  # a pattern is of the whole name
+    ],
+)
+def test_what_is_frozen_stays_and_the_rest_moves(order, frozen, stays):
+    model = tiny_model()
+    params = localise(model, tiny_params(model), EPISODES[0])
+    adapted = maml(order, frozen=frozen).adapt(model, params, EPISODES[0].support).params
+    assert set(adapted) == set(model.names(params, EPISODES[0].support.problem))
+    assert {name: torch.equal(value, params[name]) for name, value in adapted.items()} == {
+        name: stays(name) for name in adapted
+    }
+
+
+def test_what_is_frozen_is_meta_learned_all_the_same():
+    model = tiny_model()
+    params = tiny_params(model)
+    slopes = []
+    for frozen in ([], ["encoder.embedding.*"]):
+        loss = ENGINE.loss(model, params, EPISODES, maml(frozen=frozen).episode_loss, 2)
+        slopes.append(grad(loss, params[model.rows])[0])
+    assert slopes[1].abs().max() > 1e-3 and not torch.allclose(*slopes, rtol=1e-2)
+
+
+def test_the_order_rises_after_so_many_tasks():
+    model = tiny_model()
+    params = localise(model, tiny_params(model), EPISODES[0])
+
+    def slope(learner, index):
+        loss = learner.episode_loss(model, params, replace(EPISODES[0], index=index))
+        return grad(loss, params["encoder.lstm.weight_hh"])[0]
+
+    annealed = maml(first_order_tasks=10)
+    assert annealed.order == 2  # what kernels are told
+    assert torch.equal(slope(annealed, 9), slope(maml(order=1), 9))
+    assert torch.equal(slope(annealed, 10), slope(maml(order=2), 10))
+    assert not torch.allclose(slope(annealed, 9), slope(annealed, 10), rtol=1e-3)
+
+
 def meta_train(learner, model, params, batches, *, lr):
     optimizer = torch.optim.Adam(list(params.values()), lr=lr)
     for batch in batches:
@@ -187,8 +247,9 @@ def test_with_fixed_labels_the_representation_alone_can_score(trained):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "rule"), [("steps", -1, "at least 0"), ("step_size", 0, "above 0"), ("order", 3, "one of 1, 2")]
-)
+    ("key", "value", "rule"), [("steps", -1, "at least 0"), ("step_size", 0, "above 0"), ("order", 3, "one of 1, 2"),
+     ("first_order_tasks", -1, "at least 0")],
+)  # fmt: skip
 def test_a_setting_that_cannot_descend_is_named(key, value, rule):
     with pytest.raises(ValueError, match=rf"learner\.{key} is {value}: it must be .*{rule}"):
         Maml("MAML", **{**HOW, "order": 2, key: value})

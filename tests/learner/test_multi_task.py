@@ -1,4 +1,5 @@
 import torch
+from proof import COUNTEREXAMPLE, Proof
 from toy import VOCABULARY, tiny_episodes, tiny_model, tiny_params
 
 from metalingua.learner.multi_task import MultiTask
@@ -21,6 +22,11 @@ MODULE = SharedParameterModule(
     seed=0,
     threads=2,
 )
+
+
+class TestMultiTask(Proof):
+    learner = MultiTask("multi-task")
+    lacks = {"renaming": COUNTEREXAMPLE, "any_ways": COUNTEREXAMPLE}
 
 
 def test_the_support_set_changes_no_answer():

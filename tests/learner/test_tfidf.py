@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from proof import Proof
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from toy import tiny_episodes, tiny_model, tiny_params
@@ -36,15 +37,6 @@ def test_the_answers_are_scikit_learns(index):
     assert judged.moved == line.coef_.size + line.intercept_.size
 
 
-def test_renaming_classes_permutes_the_answers():
-    support, inputs = EPISODES[2].support, EPISODES[2].query.inputs
-    order = torch.tensor([2, 0, 1])
-    before = LEARNER.adapt(MODEL, {}, support).outputs(inputs)
-    after = LEARNER.adapt(MODEL, {}, replace(support, targets=order[support.targets])).outputs(inputs)
-    torch.testing.assert_close(after[:, order], before, rtol=1e-2, atol=1e-3)
-    assert not torch.allclose(after, before, atol=0.1)
-
-
 def test_a_class_without_support_is_impossible_and_nothing_is_shifted():
     support, inputs = EPISODES[2].support, EPISODES[2].query.inputs
     outputs = LEARNER.adapt(MODEL, {}, replace(support, targets=support.targets.clamp(min=1))).outputs(inputs)
@@ -55,3 +47,8 @@ def test_a_class_without_support_is_impossible_and_nothing_is_shifted():
 def test_a_penalty_that_cannot_work_is_named():
     with pytest.raises(ValueError, match=r"learner\.inverse_penalty is 0: it must be .*above 0"):
         Tfidf("TF-IDF", 0)
+
+
+class TestTfidf(Proof):
+    learner = LEARNER
+    renaming_rtol, renaming_atol = 1e-2, 1e-3  # the solver stops early

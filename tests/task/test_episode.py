@@ -3,10 +3,11 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from toy import tiny_episodes, tiny_tasks
+from toy import VOCABULARY, tiny_episodes, tiny_tasks
 
 from metalingua.problem.classification import Classification
 from metalingua.problem.regression import Regression
+from metalingua.task.episode import Episodes
 
 TASKS = tiny_tasks()
 BY_NAME = {task.name: task for task in TASKS}
@@ -151,3 +152,14 @@ def test_a_regression_draws_as_many_texts_as_a_classification_of_the_same_ways()
     assert len(rating.query.inputs) == len(polarity.query.inputs) == 14
     assert rating.support.problem == Regression(-4, 4) and rating.support.targets.dtype == torch.float32
     torch.testing.assert_close(rating.support.targets.double() * 4, torch.from_numpy(rating.support.labels))
+
+
+def test_frequencies_go_with_the_rows():
+    shares = torch.rand(VOCABULARY)
+    how = {"seed": 0, "shots": 3, "queries": 4, "label_order": "fixed"}
+    for i in range(4):
+        episode = Episodes("meta_test", TASKS, **how, frequency=shares)[i]
+        for half in (episode.support, episode.query):
+            assert torch.equal(half.inputs.frequency, shares[episode.rows])
+    silent = Episodes("meta_test", TASKS, **how)[0]
+    assert silent.support.inputs.frequency is None and silent.query.inputs.frequency is None

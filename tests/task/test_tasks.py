@@ -1,5 +1,8 @@
+from collections import Counter
+
 import numpy as np
 import pytest
+import torch
 from toy import TinyCorpus, ratings, reviews
 
 from metalingua.error import UserError
@@ -300,3 +303,49 @@ def test_episodes_are_of_their_split():
         drawn = {text for i in range(20) for text in episodes[i].support.inputs.texts + episodes[i].query.inputs.texts}
         assert drawn <= texts(tasks, split) and len(drawn) > 15
         assert np.isin(episodes[0].support.labels, [0, 1]).all()
+
+
+# how frequent words are
+
+
+def counted(tasks):
+    return Counter(int(token) for task in tasks.splits["meta_train"] for tokens in task.tokens for token in tokens)
+
+
+def test_frequencies_are_shares_of_what_is_read_of_meta_training():
+    tasks, tokenizer = build().read(), WordTokenizer(200)
+    assert tasks.frequency is None
+    tasks.encode(tokenizer)
+    count = counted(tasks)
+    expected = torch.tensor([count[token] / count.total() for token in range(200)])
+    torch.testing.assert_close(tasks.frequency, expected)
+    assert tasks.frequency.dtype == torch.float32 and tasks.frequency[0] == 0
+    assert max(len(text.split()) for text in tasks.splits["meta_train"][0].texts) > 6  # words beyond do not count
+    everything = Counter(int(token) for split in tasks.splits.values() for task in split for ids in task.tokens
+                         for token in ids)  # fmt: skip
+    assert not torch.allclose(
+        expected, torch.tensor([everything[t] / everything.total() for t in range(200)]), atol=1e-3
+    )
+
+
+def test_a_text_that_two_tasks_share_does_not_count_twice_for_frequencies():
+    rules = {"a": {"corpus": "films"}, "b": {"corpus": "shops", "cuts": [0]}}
+    tweets = {"tweets": {"corpus": "tweets"}}
+    found, naive = [], []
+    for meta_train in (rules, {**rules, "c": {"corpus": "shops", "rating": True}}):
+        tasks = build(
+            meta_train=meta_train, meta_validation=tweets, meta_test=tweets, leakage="report", held_out="nothing"
+        ).read()
+        tasks.encode(WordTokenizer(200))
+        found.append(tasks.frequency)
+        count = counted(tasks)
+        naive.append(torch.tensor([count[token] / count.total() for token in range(200)]))
+    assert torch.equal(*found) and not torch.allclose(*naive)
+
+
+def test_episodes_hold_the_frequencies_of_meta_training_in_every_split():
+    tasks = build().read()
+    tasks.encode(WordTokenizer(200))
+    for split in ("meta_train", "meta_validation", "meta_test"):
+        episode = tasks.episodes(split, seed=0)[0]
+        assert torch.equal(episode.query.inputs.frequency, tasks.frequency[episode.rows])

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metalingua.error import UserError
 from metalingua.learner.inner import Inner
+from metalingua.model.derivative import transformed
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Examples
 
@@ -33,16 +35,28 @@ def descent(loss: Loss, params: Params, update: Update, *, steps: int, order: in
     memory: Any = None
     yield fast
     for _ in range(steps):
-        with torch.enable_grad():
-            here = {k: v if outer and v.requires_grad else v.detach().requires_grad_() for k, v in fast.items()}
-            at = loss(here)
-            found = torch.autograd.grad(at, list(here.values()), create_graph=outer and order == 2, allow_unused=True)
-        grads = {
-            k: torch.zeros_like(v) if grad is None else grad
-            for (k, v), grad in zip(fast.items(), found, strict=True)
-        }  # fmt: skip
-        fast, memory = update(fast, grads, at if outer and order == 2 else at.detach(), memory)
+        grads, at = (_transformed if transformed() else _gradients)(loss, fast, outer and order == 2)
+        fast, memory = update(fast, grads, at, memory)
         yield fast
+
+
+def _gradients(loss: Loss, fast: Params, keep: bool) -> tuple[Params, Tensor]:
+    """The gradients at `fast` and the loss; with the graph of both if `keep`."""
+    outer = torch.is_grad_enabled()
+    with torch.enable_grad():
+        here = {k: v if outer and v.requires_grad else v.detach().requires_grad_() for k, v in fast.items()}
+        at = loss(here)
+        found = torch.autograd.grad(at, list(here.values()), create_graph=keep, allow_unused=True)
+    grads = {
+        k: torch.zeros_like(v) if grad is None else grad for (k, v), grad in zip(fast.items(), found, strict=True)
+    }  # fmt: skip
+    return grads, at if keep else at.detach()
+
+
+def _transformed(loss: Loss, fast: Params, keep: bool) -> tuple[Params, Tensor]:
+    """As `_gradients`, under a transform of torch.func."""
+    with torch.set_grad_enabled(keep):
+        return torch.func.grad_and_value(loss)(fast if keep else {k: v.detach() for k, v in fast.items()})
 
 
 def stepping(inner: Inner, step_size: float) -> Update:
@@ -62,5 +76,14 @@ def support_loss(model: Model, params: Params, support: Examples) -> Loss:
 
 
 def moving(names: Sequence[str], frozen: Sequence[str]) -> list[str]:
-    """The `names` that no pattern of `frozen` matches (as a shell matches: "encoder.*"), in their order."""
-    return [name for name in names if not any(fnmatchcase(name, pattern) for pattern in frozen)]
+    """The `names` that no pattern of `frozen` matches (as a shell matches: "encoder.*"), in their order.
+
+    Raises UserError if that is none.
+    """
+    left = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in frozen)]
+    if not left:
+        raise UserError(
+            f"learner.frozen is {list(frozen)}: it matches every parameter, so no step would move anything; "
+            "take a pattern out, or set learner.steps=0"
+        )
+    return left

@@ -9,6 +9,7 @@ from torch import Tensor
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
 from metalingua.task.episode import Episode, Examples
+from metalingua.task.task import Task
 from metalingua.text.batch import Inputs
 
 
@@ -32,7 +33,11 @@ class Learner:
     start        whose parameters it adapts: "trained" (this run's), "scratch" (fresh ones), or a compare entry's name
     transductive whether it may see the query inputs (never their targets): only then the engine hands them over
     order        highest derivative that meta-training takes
-    needs_head   whether its answers come from the model's own head of the problem, which then must have been trained
+    needs_head   whether its answers come from a head of the problem (the model's, or what it fits to the meta-training
+                 tasks), which then must have been trained
+    own_layers   whether it adds layers to the model, so that the model's outputs alone are not its answers
+    vmaps        whether torch.vmap can run many tasks as one: no choice depends on a tensor's values, nothing reads the
+                 texts, and gradients are taken by `descent`
     label        what tables call it
     tuned        constructor argument to values: every combination is tried on meta-validation, the best one is tested
     """
@@ -42,6 +47,8 @@ class Learner:
     transductive = False
     order = 1
     needs_head = False
+    own_layers = False
+    vmaps = False
     label = ""
     tuned: Mapping[str, Sequence[Any]] | None = None
 
@@ -57,6 +64,9 @@ class Learner:
         that an episode uses. A name of the model's replaces its fresh value.
         """
         return {}
+
+    def fit(self, tasks: Sequence[Task]) -> None:
+        """What it takes from the meta-training tasks by other means than gradients. Called once, before it adapts."""
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         """One task. Differentiable with respect to `params` if grad mode is on."""

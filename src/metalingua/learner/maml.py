@@ -41,6 +41,7 @@ class Maml(Learner):
         """
         self.label, self.steps, self.step_size, self.order, self.tuned = label, steps, step_size, order, tuned
         self.inner, self.frozen, self.first_order_tasks = inner, frozen, first_order_tasks
+        self.vmaps = first_order_tasks == 0  # what an episode's own number decides is no stack's
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         """Lines 5 and 6, for one task."""

@@ -11,6 +11,7 @@ class MultiTask(Learner):
 
     training = "joint"
     needs_head = True
+    vmaps = True
 
     def __init__(self, label: str):
         self.label = label

@@ -1,7 +1,7 @@
 """Episodes: draws from tasks. Episode i of a split is a pure function of (seed, split, i)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
@@ -45,11 +45,24 @@ class Episodes:
 
     Meta-training draws a corpus, then one of its tasks, so that a corpus with many tasks is not met more often.
     Validation and test take their tasks in turn, so that each gets equally many episodes.
+
+    frequency   [vocabulary] each token's share of the tokens of meta-training text (`metalingua.task.tasks.frequency`);
+                None leaves `Inputs.frequency` None, and a learner that needs it says so
     """
 
-    def __init__(self, split: str, tasks: Sequence[Task], *, seed: int, shots: int, queries: int, label_order: str):
+    def __init__(
+        self,
+        split: str,
+        tasks: Sequence[Task],
+        *,
+        seed: int,
+        shots: int,
+        queries: int,
+        label_order: str,
+        frequency: Tensor | None = None,
+    ):
         self.split, self.tasks, self.seed = split, list(tasks), seed
-        self.shots, self.queries, self.label_order = shots, queries, label_order
+        self.shots, self.queries, self.label_order, self.frequency = shots, queries, label_order, frequency
         self._corpora = [
             [task for task in self.tasks if task.corpus == name] for name in dict.fromkeys(t.corpus for t in self.tasks)
         ]
@@ -97,4 +110,6 @@ class Episodes:
         self, task: Task, problem: Problem, rows: np.ndarray, items: np.ndarray, labels: np.ndarray
     ) -> Examples:
         inputs = pad([np.searchsorted(rows, task.tokens[i]) for i in items], [task.texts[i] for i in items])
+        if self.frequency is not None:
+            inputs = replace(inputs, frequency=self.frequency[rows])
         return Examples(problem, inputs, problem.targets(labels), task.labels[items])

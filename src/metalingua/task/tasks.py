@@ -1,11 +1,13 @@
 """The tasks of one run: read from corpora, passed through the leakage gate, split by what must be new at meta-test."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Annotated, Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from metalingua.corpus.corpus import Corpus
 from metalingua.error import UserError
@@ -53,6 +55,7 @@ class Tasks:
         }
         self.splits: dict[str, list[Task]] = {}
         self.found: dict[str, Any] = {}
+        self.frequency: Tensor | None = None  # once encoded: see `frequency`
 
     def read(self) -> "Tasks":
         """Load the corpora, pass the gate, make the tasks. Raises LeakageError, CorpusError or UserError."""
@@ -151,6 +154,7 @@ class Tasks:
             new = list(dict.fromkeys(text for text in task.texts if text not in known))
             known.update(zip(new, tokenizer.encode(new, self.max_length), strict=True))
             task.tokens = [known[text] for text in task.texts]
+        self.frequency = frequency(self.splits["meta_train"], tokenizer.size)
 
     def heads(self) -> dict[str, int]:
         """Name to outputs of every head that any task of any split needs, sorted."""
@@ -160,13 +164,26 @@ class Tasks:
     def episodes(self, split: str, seed: int) -> Episodes:
         """The episodes of `split`, "meta_train", "meta_validation" or "meta_test"."""
         return Episodes(
-            split, self.splits[split], seed=seed, shots=self.shots, queries=self.queries, label_order=self.label_order
+            split,
+            self.splits[split],
+            seed=seed,
+            shots=self.shots,
+            queries=self.queries,
+            label_order=self.label_order,
+            frequency=self.frequency,
         )
 
     def checksums(self) -> dict[str, str]:
         """sha256 of the rows of every corpus that a task uses."""
         used = sorted({task.corpus for split in self.splits.values() for task in split})
         return {name: self.corpora[name].checksum() for name in used}
+
+
+def frequency(tasks: Iterable[Task], vocabulary: int) -> Tensor:
+    """Each token's share of all tokens of the texts of `tasks`, [vocabulary] float32; a text counts once."""
+    read = {text: tokens for task in tasks for text, tokens in zip(task.texts, task.tokens, strict=True)}
+    count = np.bincount(np.concatenate(list(read.values())), minlength=vocabulary)
+    return torch.from_numpy((count / count.sum()).astype(np.float32))
 
 
 def _rule(split: str, name: str, keys: Mapping[str, Any]) -> Rule:

@@ -1,7 +1,7 @@
 """Judging learners on the very same episodes: their settings chosen on meta-validation, then meta-test once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from metalingua.learner.learner import Learner
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode
+from metalingua.task.task import Task
 from metalingua.training.engine import Engine, localise
 
 CURVE_STEPS = (0, 1, 2, 3, 5, 7, 10)
@@ -27,22 +28,33 @@ class Candidate:
     name: str
     config: Mapping[str, Any]
     params: Params
+    tasks: Sequence[Task] = ()  # of meta-training
+    _fitted: dict[str, Learner] = field(default_factory=dict)
 
     def build(self, **settings: Any) -> Learner:
-        return instantiate({**self.config, **settings}, _convert_="all")
+        """The learner with `settings`, fitted to the meta-training tasks; the same one for the same settings."""
+        key = repr(sorted(settings.items()))
+        if key not in self._fitted:
+            learner = instantiate({**self.config, **settings}, _convert_="all")
+            learner.fit(self.tasks)
+            self._fitted[key] = learner
+        return self._fitted[key]
 
 
-def choose(candidate: Candidate, engine: Engine, model: Model, episodes: Sequence[Episode]) -> dict[str, Any]:
-    """The settings of `candidate.tuned` with the best mean score on `episodes` (of meta-validation), first on ties."""
+def choose(
+    candidate: Candidate, engine: Engine, model: Model, episodes: Sequence[Episode]
+) -> tuple[dict[str, Any], float]:
+    """The settings of its `tuned` with the best mean score on `episodes` (of meta-validation), first on ties, and that
+    score."""
     tuned = candidate.build().tuned or {}
     best: tuple[float, dict[str, Any]] = (-float("inf"), {})
-    for values in product(*tuned.values()) if tuned else ():
+    for values in product(*tuned.values()):  # nothing to choose: once, as it is
         settings = dict(zip(tuned, values, strict=True))
         judged = engine.judge(candidate.build(**settings), model, candidate.params, episodes)
         score = float(np.mean([each.statistics["score"] for each in judged]))
         if score > best[0]:
             best = (score, settings)
-    return best[1]
+    return best[1], best[0]
 
 
 def judge(candidate: Candidate, settings: Mapping[str, Any], engine: Engine, model: Model,
@@ -75,7 +87,10 @@ def judge(candidate: Candidate, settings: Mapping[str, Any], engine: Engine, mod
 def curve(
     candidate: Candidate, settings: Mapping[str, Any], engine: Engine, model: Model, episodes: Sequence[Episode]
 ) -> dict[str, Any]:
-    """Mean query accuracy after each number of inner steps, by target; empty for a learner that takes none."""
+    """Mean query accuracy after each number of inner steps, by target; empty for a learner that takes none.
+
+    One that was trained for fewer steps than CURVE_STEPS has a shorter curve.
+    """
     if not {**candidate.config, **settings}.get("steps"):
         return {}
     learner = candidate.build(**{**settings, "steps": max(CURVE_STEPS)})
@@ -95,7 +110,8 @@ def curve(
         if some[0].query.problem.outputs > 1:  # a regression has no accuracy
             with torch.no_grad():
                 means = np.mean(engine.map(one, some), axis=0)
-            curves[target] = {"steps": list(CURVE_STEPS), "accuracy": means.tolist()}
+            if len(means):
+                curves[target] = {"steps": list(CURVE_STEPS[: len(means)]), "accuracy": means.tolist()}
     return curves
 
 

@@ -1,0 +1,93 @@
+"""What learners cannot do is said before anything is trained, with the names of those that can."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+import metalingua
+from metalingua.error import UserError
+from metalingua.learner.learner import Learner
+from metalingua.task.tasks import Tasks
+from metalingua.training.learners import Config, build, learner_name, learners, left_out
+
+
+def refuse_or_go_on(config: Config, tasks: Tasks) -> None:
+    """Raise UserError, naming all, if a learner cannot do what it will be asked for."""
+    own, compared = learner_name(config["learner"]), config["compare"]
+    derivatives = instantiate(config["model"]).derivatives
+    keys = {"learner": config["learner"]}
+    keys |= {f"compare.{name}": each for name, each in compared.items() if name not in left_out(config)}
+    refusals = [
+        f"{key} {words}" for key, each in keys.items() for words in misfits(build(each), tasks, derivatives)
+    ]  # fmt: skip
+    if refusals:
+        able = [name for name, each in offered(config) if not any(misfits(build(each), tasks, derivatives))]
+        can = f"of conf/learner, these can: {', '.join(able)}" if able else "no learner of conf/learner can"
+        way_out = [f"{can}; or take the learner out (~learner@compare.NAME), or the task (~task.SPLIT.NAME)"]
+    else:
+        way_out = []
+    for key, each in keys.items():
+        refusals += _start_problems(key, build(each), config)
+    if f"compare.{own}" in keys:
+        refusals.append(f"compare.{own} has the name of the run's own learner: give it another, compare.NAME")
+    if refusals:
+        raise UserError("\n  - ".join(["learners, tasks and model do not fit:", *refusals, *way_out]))
+
+
+def misfits(learner: Learner, tasks: Tasks, derivatives: int) -> Iterator[str]:
+    """What it refuses and why, a sentence a reason.
+
+    derivatives   highest derivative that the model has
+    """
+    if learner.training != "none" and learner.order > derivatives:
+        yield (
+            f"refuses the model: it is meta-trained by derivatives of order {learner.order}, and model has no "
+            f"derivative above order {derivatives}"
+        )
+    trained = sorted({task.problem.name for task in tasks.splits["meta_train"]})
+    reasons = defaultdict(list)
+    for split, given in tasks.splits.items():
+        for task in given if split != "meta_train" or learner.training != "none" else ():
+            reason = learner.refuses(task.problem)
+            if reason is None and learner.needs_head and task.problem.name not in trained:
+                reason = f"it needs a trained head of {task.problem.name}; meta-training has {', '.join(trained)}"
+            if reason:
+                reasons[reason].append(f"task.{split}.{task.name}")
+    for reason, names in reasons.items():
+        yield f"refuses {', '.join(names)}: {reason}"
+
+
+def offered(config: Config) -> Iterator[tuple[str, Config]]:
+    """Name and config of every yaml of conf/learner, as the run of `config` would have it."""
+    mine = Path(metalingua.__file__).parents[2] / "conf"  # where nothing is being composed: beside the sources
+    hydra = GlobalHydra.instance()
+    with nullcontext() if hydra.is_initialized() else initialize_config_dir(str(mine), version_base="1.3"):
+        names = sorted(GlobalHydra.instance().config_loader().get_group_options("learner"))
+        found = compose(overrides=[f"+learner@{name}={name}" for name in names])
+    for name in names:
+        whole = OmegaConf.create({**config, "learner": found[name]})
+        yield name, OmegaConf.to_container(whole.learner, resolve=True)  # type: ignore[misc]
+
+
+def _start_problems(key: str, learner: Learner, config: Config) -> Iterator[str]:
+    """Why there are no parameters for it to start from."""
+    start, own = learner.start, build(config["learner"])
+    if learner.training != "none" or start == "scratch":
+        return
+    if start == "trained":
+        if own.training == "none":
+            yield (
+                f"{key}.start is trained, which is what the run's own learner trains, and {own.label} trains nothing: "
+                "compare it with a learner that does, +learner@compare.NAME=..."
+            )
+        return
+    given = learners(config).get(start)
+    if given is None or build(given).training == "none":
+        gap = "is not there" if given is None else "trains nothing"
+        yield f"{key}.start is {start}: compare.{start} {gap}; take one that is trained, learner@compare.{start}=..."
