@@ -2,12 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+BENCH := .venv-bench/bin
+BENCH_READY := .venv-bench/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint doctor clean
+.PHONY: help train test lint doctor bench bench-test clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 train: $(READY)  ## set up, fetch the default corpora, run the main job; ARGS="seed=1 learner.steps=1" to change it
 	$(BIN)/python train.py $(ARGS)
@@ -23,12 +25,35 @@ lint: $(READY)  ## ruff on everything, mypy on src/
 doctor: $(READY)  ## versions, Hydra plugins, corpora present, W&B mode, devices
 	$(BIN)/python -m metalingua doctor
 
-clean:  ## remove .venv (not the runs, not the corpora)
-	rm -rf .venv
+bench: $(BENCH_READY)  ## speed and memory against learn2learn, higher and torchopt, into docs/performance.md
+	$(BENCH)/python -m benchmarks.run
+	$(BENCH)/python -m benchmarks.growth
+	$(BENCH)/python -m benchmarks.overhead
+	$(BENCH)/python -m benchmarks.time_to_accuracy
+	$(BENCH)/python -m benchmarks.page
+
+bench-test: $(BENCH_READY)  ## prove that all of them compute the same meta-gradients
+	$(BENCH)/python -m pytest tests/benchmarks $(ARGS)
+
+clean:  ## remove .venv and .venv-bench (not the runs, not the corpora)
+	rm -rf .venv .venv-bench
+
+define check_python
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "metalingua needs Python 3.11 or newer; PYTHON=python3.11 make ... names another one")'
+endef
 
 # Made anew when the pins change; the file is written last, so that a cut installation is taken up again.
 $(READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "metalingua needs Python 3.11 or newer; PYTHON=python3.11 make ... names another one")'
+	$(check_python)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $(READY)
+
+$(BENCH_READY): requirements.txt requirements-bench.txt pyproject.toml benchmarks/build_learn2learn.sh
+	$(check_python)
+	$(PYTHON) -m venv .venv-bench
+	$(BENCH)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BENCH)/python -m pip install --quiet --disable-pip-version-check $$(grep -E '^(Cython|setuptools|wheel)==' requirements-bench.txt)
+	benchmarks/build_learn2learn.sh $(BENCH)/python .venv-bench/wheels
+	$(BENCH)/python -m pip install --quiet --disable-pip-version-check --no-deps --find-links .venv-bench/wheels -r requirements-bench.txt
+	@touch $(BENCH_READY)
