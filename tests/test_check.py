@@ -106,7 +106,10 @@ def test_a_good_config_passes():
     assert problems() == []
 
 
-ONE = [  # a change of one key, and the whole sentence that it earns
+ONE = [     ({"trainer__devices": 2},
+     "trainer.devices is 2: a run is one process, which alone writes its directory and judges; "
+     "set trainer.devices=1, and engine.threads for more cores"),
+ # a change of one key, and the whole sentence that it earns
     ({"learner__step_sise": 0.1},
      "learner.step_sise is 0.1: check_sample.Learner has no such argument (did you mean step_size?); "
      "it takes steps, step_size, order, tuned, inner"),
@@ -145,7 +148,7 @@ ONE = [  # a change of one key, and the whole sentence that it earns
     ({"episodes__test": 1}, "episodes.test is 1: it must be a whole number, at least 2"),
     ({"reference": ["tunde"]},
      "reference is ['tunde']: tunde is no entry of compare (did you mean tuned?); "
-     "there is multi, tuned, fine; set reference=[...] to some of them, or to []"),
+     "there is multi, tuned, fine, check_sample; set reference=[...] to some of them, or to []"),
     ({"name": "a/../../b"},
      "name is a/../../b: it must name one folder under paths.outputs; give a word without '/'"),
     ({"name": ""}, "name is '': it must name one folder under paths.outputs; give a word without '/'"),

@@ -106,7 +106,7 @@ BAD = {  # words -> what the message says, and how many problems it names
     "nothing validated": (["validate_every=13"], ["validate_every is 13", "steps"]),
     "no batch": (["meta_batch=0"], ["meta_batch is 0"]),
     "no checkpoint": (["checkpoint_every=0"], ["checkpoint_every is 0"]),
-    "a name twice": (["+compare.maml=${learner}"], ["compare.maml"]),
+    "a name twice": (["+learner@compare.maml=fomaml"], ["compare.maml has the name of the run's own learner"]),
     "a learner that cannot": (["+task.meta_test.more={corpus: stars, rating: true, share: [0.7, 1]}",
                                "task.held_out=nothing"],
                               ["compare.tfidf refuses task.meta_test.more"]),

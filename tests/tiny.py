@@ -269,6 +269,9 @@ def bits(run):
     result = json.loads((run / "result.json").read_text())
     result.pop("cost")
     result.pop("threads")
+    for timed in result["training"].values():
+        timed.pop("seconds")
+        timed["history"] = [[step, score] for step, _, score in timed["history"]]
     for about in result["settings"].values():
         about.pop("peak_memory_mib")
     rows = pandas.read_parquet(run / "episodes.parquet").drop(columns="adapt_seconds")

@@ -203,8 +203,8 @@ LIMITS: dict[str, object] = {
     "episodes.validation": Annotated[int, AtLeast(1)],
     "episodes.test": Annotated[int, AtLeast(2)],  # an interval needs two
     "optimizer.lr": Annotated[float, Above(0)],
-    "trainer.devices": Annotated[int, OneOf(1)],  # a run is one process
     "engine.threads": Annotated[int, AtLeast(1)] | None,
+    "engine.batching": Annotated[str, OneOf("auto", "threads", "vmap")],
     "rerun": bool,
     "logger.mode": Annotated[str, OneOf("auto", "online", "offline", "disabled")],
 }
@@ -218,6 +218,15 @@ def values_within_limits(cfg: Config) -> Iterator[str]:
             continue
         if problem := complaint(key, group[name], annotation):
             yield problem
+
+
+def a_run_is_one_process(cfg: Config) -> Iterator[str]:
+    for key in ("trainer.devices", "trainer.num_nodes"):
+        if (given := _at(cfg, key)) not in (None, 1):
+            yield (
+                f"{key} is {shown(given)}: a run is one process, which alone writes its directory and judges; "
+                f"set {key}=1, and engine.threads for more cores"
+            )
 
 
 def something_is_validated(cfg: Config) -> Iterator[str]:
@@ -342,7 +351,9 @@ def compared_learners_are_known(cfg: Config) -> Iterator[str]:
 
 
 def references_are_compared(cfg: Config) -> Iterator[str]:
-    known = list(_nodes(cfg, "compare"))
+    target = _at(cfg, "learner._target_")  # the run's own learner is called as its module
+    own = target.split(".")[-2:-1] if isinstance(target, str) else []
+    known = [*_nodes(cfg, "compare"), *own]
     for name in _at(cfg, "reference") or []:
         if name not in known:
             yield (
@@ -378,6 +389,7 @@ def has_wandb_key() -> bool:
 
 rules: list[Callable[[Config], Iterator[str]]] = [
     values_within_limits,
+    a_run_is_one_process,
     something_is_validated,
     tasks_take_their_keys,
     tuned_values_fit,

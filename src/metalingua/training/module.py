@@ -32,7 +32,7 @@ class SharedParameterModule(pl.LightningModule):
     encoder, learner, optimizer   configs with a `_target_` (the optimizer's is `_partial_`)
     heads    problem name to outputs
     seed     of the fresh parameters
-    threads  of the engine
+    threads, batching   of the engine
     """
 
     def __init__(
@@ -43,13 +43,14 @@ class SharedParameterModule(pl.LightningModule):
         optimizer: dict,
         seed: int,
         threads: int | None = None,
+        batching: str = "auto",
     ):
         super().__init__()
         self.save_hyperparameters()
         self.model = Model(instantiate(encoder), heads)
         self.learner = instantiate(learner, _convert_="all")
         self.optimizer = optimizer
-        self.engine = Engine(threads)
+        self.engine = Engine(threads, batching)
         fresh = self.model.init(seed) | self.learner.init(self.model, seed)
         # Lightning saves parameters under module names, which cannot hold a dot
         self.weights = nn.ParameterDict({name.replace(".", "/"): nn.Parameter(value) for name, value in fresh.items()})
@@ -62,6 +63,11 @@ class SharedParameterModule(pl.LightningModule):
 
     order = 1
 
+    @property
+    def vmaps(self) -> bool:
+        """Whether `episode_loss` runs under torch.vmap."""
+        return self.model.encoder.vmaps
+
     def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
         """The loss of one task's examples, support and query alike, under the shared parameters."""
         halves = (episode.support, episode.query)
@@ -72,7 +78,7 @@ class SharedParameterModule(pl.LightningModule):
         return sum(losses, torch.zeros(())) / sum(len(half.inputs) for half in halves)
 
     def training_step(self, batch: list[Episode], batch_index: int) -> Tensor:
-        loss = self.engine.loss(self.model, self.params, batch, self.episode_loss, self.order)
+        loss = self.engine.loss(self.model, self.params, batch, self.episode_loss, self.order, self.vmaps)
         if not torch.isfinite(loss):
             raise Diverged("the training loss", self.global_step)
         self.log("train/loss", loss, batch_size=len(batch), prog_bar=True)
@@ -121,6 +127,10 @@ class MetaLearnerModule(SharedParameterModule):
     @property
     def order(self) -> int:  # type: ignore[override]
         return self.learner.order
+
+    @property
+    def vmaps(self) -> bool:
+        return super().vmaps and self.learner.vmaps
 
     def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
         return self.learner.episode_loss(model, params, episode)

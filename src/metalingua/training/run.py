@@ -24,7 +24,6 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from metalingua.error import UserError
-from metalingua.learner.learner import Learner
 from metalingua.result import figure
 from metalingua.result.run import RunDirectory, config_hash, read_run, without_secrets, write_atomically
 from metalingua.result.table import markdown, tables
@@ -32,9 +31,11 @@ from metalingua.task.tasks import Tasks
 from metalingua.training.checkpoint import Checkpoint, WholeFile, read_weights
 from metalingua.training.data import EpisodeData
 from metalingua.training.judging import Candidate, choose, curve, judge, peak_memory_mib
+from metalingua.training.learners import build, learner_name, learners, left_out, start_of
 from metalingua.training.metrics import MetricsFile
 from metalingua.training.module import MetaLearnerModule, SharedParameterModule
 from metalingua.training.progress import GradientNorms, Progress, say
+from metalingua.training.refusal import refuse_or_go_on
 
 # What cannot change a result, and so is no part of a run's name
 IRRELEVANT = (
@@ -82,6 +83,8 @@ def execute(cfg: DictConfig, reading: Reading | None = None) -> RunDirectory:
         say(f"[yellow]Stale[/], done again: {run.path}: {reason}")
         again = True
     # All that can be wrong with the config or the data shows here, before anything is written
+    for name, reason in left_out(config).items():
+        say(f"Left out: compare.{name}: {reason}")
     reading = reading or read(cfg)
     refuse_or_go_on(config, reading.tasks)
     training = Training(cfg, config, run, reading.tasks)
@@ -154,6 +157,15 @@ class Training:
         return read_weights(keeper.best_path)
 
 
+    def timed(self) -> dict[str, Any]:
+        """By the learner's name: seconds of its meta-training, and [step, seconds, score] of each validation. Empty for
+        one that is not meta-trained."""
+        if self.module.learner.training == "none":
+            return {}
+        mine = learner_name(self.module.hparams["learner"])
+        return {mine: {"seconds": self.keeper.seconds, "history": self.keeper.history}}
+
+
 def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Reading, training: Training) -> None:
     tasks, module, data = reading.tasks, training.module, training.data
     write_atomically(run.path / "tokenizer.json", reading.tokenizer.encode())
@@ -161,26 +173,27 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
 
     model, engine, scratch = module.model, module.engine, module.model.init(cfg.seed)
     validation, test = data.episodes("meta_validation"), data.episodes("meta_test")
-    starts = {"trained": trained, "scratch": scratch}
-    rows, settings, curves = [], {}, {}
-    entries = {learner_name(config["learner"]): config["learner"], **config["compare"]}
+    mine, entries = learner_name(config["learner"]), learners(config)
+    starts = {"trained": trained, "scratch": scratch, mine: trained}
+    rows, settings, curves, timed = [], {}, {}, training.timed()
     for name, learner in entries.items():  # runs of their own first: others start from what they trained
-        if name in config["compare"] and build(learner).training != "none":
+        if name != mine and build(learner).training != "none":
             sub = execute(compared_run(cfg, name), reading)
             starts[name] = read_weights(sub.checkpoints / "best.ckpt")
             rows.append(_rows_of(sub, name))
-            settings[name] = next(iter(read_run(sub.path)[0]["settings"].values()))
+            alone, _ = read_run(sub.path)
+            (settings[name],), (timed[name],) = alone["settings"].values(), alone["training"].values()
     say(f"Judging on {len(tasks.splits['meta_test'])} targets, {cfg.episodes.test} episodes each")
     for name, learner in entries.items():
         if name in settings:
             continue
-        candidate = Candidate(name, learner, starts[build(learner).start])
+        candidate = Candidate(name, learner, starts[start_of(build(learner))], tasks.splits["meta_train"])
         say(f"  {build(learner).label}", end="")
-        chosen = choose(candidate, engine, model, validation)
+        chosen, score = choose(candidate, engine, model, validation)
         found, about = judge(candidate, chosen, engine, model, test)
         say("".join(f" [dim]{key}={value}[/]" for key, value in chosen.items()))
         rows.append(found)
-        settings[name] = about
+        settings[name] = {**about, "validation": score}
         if steps := curve(candidate, chosen, engine, model, test):
             curves[name] = steps
     run.set_status("running")  # counts the seconds up to here
@@ -189,11 +202,12 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
         "hash": run.path.name,
         "family": run_hash({key: value for key, value in config.items() if key != "seed"}),
         "seed": cfg.seed,
-        "learner": learner_name(config["learner"]),
+        "learner": mine,
         "reference": [name for name in cfg.reference if name in entries],
         "settings": {name: settings[name] for name in entries},
         "targets": {task.name: _about(cfg, task) for task in tasks.splits["meta_test"]},
         "curves": curves,
+        "training": {name: timed[name] for name in entries if name in timed},
         "cost": {"wall_seconds": run.status()["elapsed_seconds"], "peak_memory_mib": peak_memory_mib()},
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": sys.version.split()[0]},
         "commit": commit(),
@@ -222,16 +236,9 @@ def build_trainer(cfg: DictConfig, **more: Any) -> pl.Trainer:
 
 def build_module(cfg: DictConfig, config: Mapping[str, Any], tasks: Tasks) -> SharedParameterModule:
     kind = MetaLearnerModule if build(config["learner"]).training == "meta" else SharedParameterModule
-    return kind(config["model"], tasks.heads(), config["learner"], config["optimizer"], cfg.seed, cfg.engine.threads)
-
-
-def build(learner: Mapping[str, Any]) -> Learner:
-    return instantiate(learner, _convert_="all")
-
-
-def learner_name(config: Mapping[str, Any]) -> str:
-    """metalingua.learner.maml.Maml -> maml: what episodes.parquet calls it."""
-    return config["_target_"].split(".")[-2]
+    module = kind(config["model"], tasks.heads(), config["learner"], config["optimizer"], cfg.seed, **config["engine"])
+    module.learner.fit(tasks.splits["meta_train"])
+    return module
 
 
 def compared_run(cfg: DictConfig, name: str) -> DictConfig:
@@ -250,23 +257,6 @@ def read(cfg: DictConfig) -> Reading:
     tokenizer = instantiate(cfg.text)
     tasks.encode(tokenizer)
     return Reading(tasks, tokenizer.to_json())
-
-
-def refuse_or_go_on(config: Mapping[str, Any], tasks: Tasks) -> None:
-    """Raise UserError, naming all, if a learner cannot learn a problem that it will be given."""
-    refusals = []
-    compared = {f"compare.{name}": each for name, each in config["compare"].items()}
-    for key, each in {"learner": config["learner"], **compared}.items():
-        learner = build(each)
-        for split, given in tasks.splits.items():
-            for task in given if split != "meta_train" or learner.training != "none" else ():
-                if reason := learner.refuses(task.problem):
-                    refusals.append(f"{key} refuses task.{split}.{task.name}: {reason}")
-    if (name := learner_name(config["learner"])) in config["compare"]:
-        refusals.append(f"compare.{name} has the name of the run's own learner: give it another, compare.NAME")
-    if refusals:
-        way_out = "take the learner out (~learner@compare.NAME) or the task"
-        raise UserError("\n  - ".join(["learners and tasks do not fit:", *refusals, way_out]))
 
 
 def _about(cfg: DictConfig, task: Any) -> dict[str, Any]:
