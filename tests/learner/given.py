@@ -25,9 +25,15 @@ class Given:
 def given(support, targets, query, problem=None):
     """(model, params in float64, support examples, query inputs) of rows of features; `targets` as `problem` has them,
     by default classes."""
-    support, query, targets = (torch.as_tensor(each) for each in (support, query, targets))
-    params = {Given.rows: torch.cat([support, query]).double()}
-    of = [pad([np.array([i]) for i in ids], ["a text"] * len(ids))
-          for ids in np.split(np.arange(len(support) + len(query)), [len(support)])]  # fmt: skip
+    support, query = (torch.as_tensor(each, dtype=torch.float64) for each in (support, query))
+    targets = torch.as_tensor(targets)
+    params = {Given.rows: torch.cat([support, query])}
+    of = [texts(0, len(support)), texts(len(support), len(query))]
     problem = problem or Classification(int(targets.max()) + 1)
     return Given(support.shape[1]), params, Examples(problem, of[0], targets, targets.numpy()), of[1]
+
+
+def texts(first, count):
+    """`count` texts of one token each, from the row `first` on."""
+    ids = range(first, first + count)
+    return pad([np.array([i]) for i in ids], [f"text {i}" for i in ids])

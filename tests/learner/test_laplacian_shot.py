@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from points import Points, points
+from given import given
 from proof import COUNTEREXAMPLE, EPISODES, Proof
 from torch.testing import assert_close
 from toy import tiny_model, tiny_params
 
 from metalingua.learner.laplacian_shot import LaplacianShot
 from metalingua.learner.proto_net import ProtoNet
+from metalingua.problem.classification import Classification
 from metalingua.problem.regression import Regression
 from metalingua.training.engine import localise
 
@@ -17,9 +18,9 @@ QUERIES = DICE.normal(size=(9, 2)).tolist()
 
 
 def answers(queries=QUERIES, support=SUPPORT, targets=TARGETS, ways=3, smoothness=0.7, neighbours=3, iterations=4):
-    params, known, inputs = points(support, targets, queries, ways)
+    model, params, known, inputs = given(support, targets, queries, Classification(ways))
     learner = LaplacianShot("", smoothness, neighbours, iterations)
-    return learner.adapt(Points(), params, known, inputs).outputs(inputs).softmax(-1).numpy()
+    return learner.adapt(model, params, known, inputs).outputs(inputs).softmax(-1).numpy()
 
 
 def by_loops(smoothness, neighbours, iterations):

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from points import Points, points
+from given import given
 from proof import COUNTEREXAMPLE, EPISODES, Proof
 from torch.testing import assert_close
 from toy import tiny_model, tiny_params
@@ -14,8 +14,8 @@ QUERY = [[0.5, 1.0]]  # nearer to (2, 0) than to (0, 10), but its direction is (
 
 
 def answers(distance):
-    params, support, inputs = points(SUPPORT, TARGETS, QUERY)
-    return NearestCentroid("", "trained", distance).adapt(Points(), params, support, inputs).outputs(inputs)
+    model, params, support, inputs = given(SUPPORT, TARGETS, QUERY)
+    return NearestCentroid("", "trained", distance).adapt(model, params, support, inputs).outputs(inputs)
 
 
 def test_both_distances_by_hand():
@@ -40,7 +40,7 @@ def test_with_one_shot_a_support_text_is_of_its_class(distance):
 
 
 def test_ratings_are_refused_with_a_reason():
-    assert "no centroids" in NearestCentroid("", "trained", "cosine").refuses(Regression(-4, 4))
+    assert "no classes" in NearestCentroid("", "trained", "cosine").refuses(Regression(-4, 4))
 
 
 def test_a_distance_that_it_has_not_is_named():

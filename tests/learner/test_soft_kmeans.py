@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from points import Points, points, texts
+from given import given, texts
 from proof import COUNTEREXAMPLE, Proof
 from torch.testing import assert_close
 
@@ -10,9 +10,9 @@ from metalingua.learner.soft_kmeans import SoftKMeans
 from metalingua.problem.regression import Regression
 
 
-def outputs(refinements, queries, given=True):
-    params, support, inputs = points([[-2.0], [2.0]], [0, 1], queries)
-    predictor = SoftKMeans("", refinements).adapt(Points(), params, support, inputs if given else None)
+def outputs(refinements, queries, seen=True):
+    model, params, support, inputs = given([[-2.0], [2.0]], [0, 1], queries)
+    predictor = SoftKMeans("", refinements).adapt(model, params, support, inputs if seen else None)
     return predictor.outputs(inputs), predictor.params["prototypes"].squeeze(1)
 
 
@@ -38,17 +38,19 @@ def test_the_queries_draw_the_prototypes_to_where_they_are():
 
 
 def test_without_queries_it_is_a_prototypical_network():
-    assert torch.equal(outputs(3, [[1.0]], given=False)[0], outputs(0, [[1.0]])[0])
+    assert torch.equal(outputs(3, [[1.0]], seen=False)[0], outputs(0, [[1.0]])[0])
 
 
 def test_meta_training_goes_through_the_refinement():
-    params, support, inputs = points([[-2.0], [2.0]], [0, 1], [[1.0], [0.5]])
-    x = params["x"].requires_grad_()
-    mine = SoftKMeans("", 1).adapt(Points(), {"x": x}, support, inputs)
+    model, params, support, inputs = given([[-2.0], [2.0]], [0, 1], [[1.0], [0.5]])
+    x = params[model.rows].requires_grad_()
+    mine = SoftKMeans("", 1).adapt(model, {model.rows: x}, support, inputs)
     other = texts(2, 1)  # the slope of the first query's answer towards the second query's feature
     (slope,) = torch.autograd.grad(mine.outputs(other)[0, 0], x)
     assert slope[3].abs() > 0.1
-    (slope,) = torch.autograd.grad(SoftKMeans("", 0).adapt(Points(), {"x": x}, support, inputs).outputs(other)[0, 0], x)
+    (slope,) = torch.autograd.grad(
+        SoftKMeans("", 0).adapt(model, {model.rows: x}, support, inputs).outputs(other)[0, 0], x
+    )
     assert slope[3] == 0
 
 

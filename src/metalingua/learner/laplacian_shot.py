@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from metalingua.learner.learner import Learner, Predictor
-from metalingua.learner.soft_kmeans import distances, means
+from metalingua.learner.prototypes import NO_CLASSES, distances, means
 from metalingua.limit import AtLeast, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
@@ -44,12 +44,12 @@ class LaplacianShot(Learner):
         self.tuned = tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.outputs > 1 else "a number has no classes, so no prototypes"
+        return None if problem.outputs > 1 else NO_CLASSES
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         """Without `query_inputs` there is no graph: the class means alone answer."""
         problem, features = support.problem, model.features(params, support.inputs)
-        prototypes = means(features, problem.codes(support.targets).to(features.dtype))
+        prototypes = means(features, problem.codes(support.targets))
         if query_inputs is None or self.iterations == 0:
             return Predictor(
                 lambda inputs: -distances(model.features(params, inputs), prototypes), {"prototypes": prototypes}

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from metalingua.learner.learner import Learner, Predictor
-from metalingua.learner.soft_kmeans import distances, means
+from metalingua.learner.prototypes import NO_CLASSES, distances, means
 from metalingua.limit import OneOf, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
@@ -36,14 +36,14 @@ class NearestCentroid(Learner):
         self.label, self.start, self.distance, self.tuned = label, start, distance, tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.outputs > 1 else "a number has no classes, so no centroids"
+        return None if problem.outputs > 1 else NO_CLASSES
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         def features(inputs: Inputs) -> Tensor:
             found = model.features(params, inputs)
             return normalize(found, dim=-1) if self.distance == "cosine" else found
 
-        centroids = means(known := features(support.inputs), support.problem.codes(support.targets).to(known.dtype))
+        centroids = means(features(support.inputs), support.problem.codes(support.targets))
 
         def outputs(inputs: Inputs) -> Tensor:  # [items, ways], higher is nearer
             if self.distance == "cosine":

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from metalingua.learner.learner import Learner, Predictor
+from metalingua.learner.prototypes import NO_CLASSES, distances, means
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
 from metalingua.task.episode import Examples
@@ -19,15 +20,14 @@ class ProtoNet(Learner):
         self.label = label
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.outputs > 1 else "a number has no classes, so no prototypes"
+        return None if problem.outputs > 1 else NO_CLASSES
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        features = model.features(params, support.inputs)
-        members = support.problem.codes(support.targets).to(features).t()  # [ways, items], 1 for a class's own
-        prototypes = members @ features / members.sum(1, keepdim=True)  # [ways, size]
+        classes = support.problem.codes(support.targets)  # [items, ways], 1 for a text's own class
+        prototypes = means(model.features(params, support.inputs), classes)
 
         def outputs(inputs: Inputs) -> Tensor:
-            """Minus the squared distances, [items, ways]."""
-            return -(model.features(params, inputs).unsqueeze(1) - prototypes).square().sum(-1)
+            """Minus the squared distances, [items, ways], in place of logits."""
+            return -distances(model.features(params, inputs), prototypes)
 
         return Predictor(outputs, {"prototypes": prototypes})

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from torch import Tensor
 
 from metalingua.learner.learner import Learner, Predictor
+from metalingua.learner.prototypes import NO_CLASSES, distances, means
 from metalingua.limit import AtLeast, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
@@ -31,7 +32,7 @@ class SoftKMeans(Learner):
         self.label, self.refinements, self.tuned = label, refinements, tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.outputs > 1 else "a number has no classes, so no prototypes"
+        return None if problem.outputs > 1 else NO_CLASSES
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         """Without `query_inputs` there is nothing to refine with: the support set's own means."""
@@ -49,13 +50,3 @@ class SoftKMeans(Learner):
             return -distances(model.features(params, inputs), prototypes)
 
         return Predictor(outputs, {"prototypes": prototypes})
-
-
-def means(features: Tensor, classes: Tensor) -> Tensor:
-    """Each class's mean, [ways, size], of `features` [items, size] that belong to it by `classes` [items, ways]."""
-    return classes.T @ features / classes.sum(0).unsqueeze(1)
-
-
-def distances(features: Tensor, prototypes: Tensor) -> Tensor:
-    """Squared Euclidean, [items, ways], of `features` [items, size] and `prototypes` [ways, size]."""
-    return (features.unsqueeze(1) - prototypes).square().sum(-1)

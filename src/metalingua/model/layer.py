@@ -219,8 +219,7 @@ class _GradientOfGradient(_ForOneTask):
         o_t = _joined(torch.bmm(p_t, v).baddbmm_(p, v_t), x)
         u_t = torch.addmm(x_out, o_t, w.out_weight.t()).addmm_(o, t.out_weight.t()).add_(t.out_bias)
         x1_t, gain1, u_out = _norm_second(u_t, t.gain1, t.shift1, dx1, du, u, mean1, scale1, w.gain1)
-        # one product over twice the length, in place of two
-        h_t = torch.mm(torch.cat([x1_t, x1], 1), torch.cat([w.weight1, t.weight1], 1).t()).add_(t.bias1)
+        h_t = torch.mm(x1_t, w.weight1.t()).addmm_(x1, t.weight1.t()).add_(t.bias1)
         r_t = _relu_gradient_(h_t, r)
         y_t = torch.addmm(x1_t, r_t, w.weight2.t()).addmm_(r, t.weight2.t()).add_(t.bias2)
         x2_t, gain2, y_out = _norm_second(y_t, t.gain2, t.shift2, dx2, dy, y, mean2, scale2, w.gain2)
@@ -320,8 +319,9 @@ def _norm_second(
     def projected(z: Tensor, gain: Tensor | None) -> Tensor:  # J (z * gain)
         return NORM_BACKWARD(z, u, u.shape[1:], mean, scale, gain, None, [True, False, False])[0]
 
-    n, n_t, w = torch.sub(u, mean).mul_(scale), projected(u_t, None), d * gain
-    along_u, along_w, along_w_t = (z.mean(1, keepdim=True).mul_(-scale) for z in (n * u_t, n * w, w.mul_(n_t)))
+    n, n_t = torch.sub(u, mean).mul_(scale), projected(u_t, None)
+    # the last one is m(n' w) too: J is symmetric
+    along_u, along_w, along_w_t = (z.mean(1, keepdim=True).mul_(-scale) for z in (n * u_t, d * gain * n, du * u_t))
     u_out = projected(d, gain_t).addcmul_(along_u, du).addcmul_(along_w, n_t).addcmul_(along_w_t, n)
-    gain_out = torch.mul(d, n_t, out=w).sum(0)
+    gain_out = (d * n_t).sum(0)
     return n.mul_(gain_t).add_(shift_t).addcmul_(n_t, gain), gain_out, u_out
