@@ -77,9 +77,12 @@ class Episodes:
             task = self.tasks[index % len(self.tasks)]
         draw = self._draw_ratings if task.scale is not None else self._draw_classes
         problem, support, query = draw(task, dice)
-        rows = np.unique(np.concatenate([[0], *(task.tokens[i] for i in (*support[0], *query[0]))]))
-        halves = (self._examples(task, problem, rows, *half) for half in (support, query))
-        return Episode(self.split, index, task.name, torch.from_numpy(rows.astype(np.int64)), *halves)
+        tokens = np.concatenate([task.tokens[i] for i in (*support[0], *query[0])])
+        occurs = np.zeros(tokens.max() + 1, dtype=bool)  # by token id
+        occurs[0] = occurs[tokens] = True
+        rows, place = np.flatnonzero(occurs), occurs.cumsum() - 1  # a sixth of the time of unique and searchsorted
+        halves = (self._examples(task, problem, rows, place, *half) for half in (support, query))
+        return Episode(self.split, index, task.name, torch.from_numpy(rows), *halves)
 
     def _draw_classes(self, task: Task, dice: np.random.Generator):
         """Equally many items of each of `ways` classes; labels in the task's order, or in a new order every episode."""
@@ -107,9 +110,15 @@ class Episodes:
         return task.problem, (drawn[:shots], task.labels[drawn[:shots]]), (drawn[shots:], task.labels[drawn[shots:]])
 
     def _examples(
-        self, task: Task, problem: Problem, rows: np.ndarray, items: np.ndarray, labels: np.ndarray
+        self,
+        task: Task,
+        problem: Problem,
+        rows: np.ndarray,
+        place: np.ndarray,  # of each token id in `rows`
+        items: np.ndarray,
+        labels: np.ndarray,
     ) -> Examples:
-        inputs = pad([np.searchsorted(rows, task.tokens[i]) for i in items], [task.texts[i] for i in items])
+        inputs = pad([place[task.tokens[i]] for i in items], [task.texts[i] for i in items])
         if self.frequency is not None:
             inputs = replace(inputs, frequency=self.frequency[rows])
         return Examples(problem, inputs, problem.targets(labels), task.labels[items])
