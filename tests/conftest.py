@@ -1,0 +1,5 @@
+"""Before torch is imported: the tests' matrices are small, and two workers' intra-op threads would only wait for cores."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
