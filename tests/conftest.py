@@ -1,4 +1,4 @@
-"""Before torch is imported: the tests' matrices are small, and two workers' intra-op threads would only wait for cores."""
+"""Set before torch is imported: the tests' matrices are small, and intra-op threads would only wait for cores."""
 
 import os
 
