@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from metalingua.check import check
+from metalingua.check import ConfigError, check
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
@@ -85,3 +85,9 @@ def test_settings_are_tuned_with_one_budget():
     for name, learner in cfg.compare.items():
         if learner.get("tuned"):
             assert budget(learner) == budget(cfg.learner), name
+
+
+def test_a_model_with_too_few_positions_is_refused():
+    check(composed("model=transformer"))
+    with pytest.raises(ConfigError, match="model.max_length is 63 and task.max_length is 64"):
+        check(composed("model=transformer", "model.max_length=63"))

@@ -338,6 +338,15 @@ def vocabularies_agree(cfg: Config) -> Iterator[str]:
         )
 
 
+def positions_are_enough(cfg: Config) -> Iterator[str]:
+    longest, positions = _at(cfg, "task.max_length"), _at(cfg, "model.max_length")
+    if limit.allows(int, longest) and limit.allows(int, positions) and positions < longest:
+        yield (
+            f"model.max_length is {positions} and task.max_length is {longest}: a text may be longer than the model has "
+            "positions for; set model.max_length=${task.max_length}"
+        )
+
+
 def compared_learners_are_known(cfg: Config) -> Iterator[str]:
     compare = _nodes(cfg, "compare")
     for name, node in compare.items():
@@ -400,6 +409,7 @@ rules: list[Callable[[Config], Iterator[str]]] = [
     classes_are_enough,
     a_corpus_has_its_source,
     vocabularies_agree,
+    positions_are_enough,
     compared_learners_are_known,
     references_are_compared,
     a_name_is_one_folder,

@@ -64,7 +64,7 @@ def stepping(inner: Inner, step_size: float) -> Update:
 
     def update(params: Params, grads: Params, loss: Tensor, memory: Any) -> tuple[Params, Any]:
         directions, memory = inner.directions(grads, memory)
-        return {k: torch.sub(v, directions[k], alpha=step_size) for k, v in params.items()}, memory
+        return {k: torch.add(v, directions[k], alpha=-step_size) for k, v in params.items()}, memory
 
     return update
 

@@ -1,7 +1,7 @@
 """One Transformer layer of one task, with a second derivative that costs about as much as the first.
 
 Vaswani et al. (2017), arXiv:1706.03762, section 3, normalised after each sum, as torch.nn.TransformerEncoderLayer. With
-x [items * length, dim], N the normalisation to mean 0 and variance 1 over dim, and heads side by side in o:
+x [length * items, dim], N the normalisation to mean 0 and variance 1 over dim, and heads side by side in o:
 
     (q, k, v) = x W_in^T + b_in        p = softmax(q k^T / sqrt(dim / heads) + mask)    o = p v
     u = x + o W_out^T + b_out          x1 = N(u) * g1 + c1
