@@ -342,8 +342,8 @@ def positions_are_enough(cfg: Config) -> Iterator[str]:
     longest, positions = _at(cfg, "task.max_length"), _at(cfg, "model.max_length")
     if limit.allows(int, longest) and limit.allows(int, positions) and positions < longest:
         yield (
-            f"model.max_length is {positions} and task.max_length is {longest}: a text may be longer than the model has "
-            "positions for; set model.max_length=${task.max_length}"
+            f"model.max_length is {positions} and task.max_length is {longest}: a text may be longer than the "
+            "model has positions for; set model.max_length=${task.max_length}"
         )
 
 

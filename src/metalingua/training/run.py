@@ -156,7 +156,6 @@ class Training:
                 raise Interrupted(f"stopped at step {trainer.global_step} of {cfg.steps}; {GO_ON}")
         return read_weights(keeper.best_path)
 
-
     def timed(self) -> dict[str, Any]:
         """By the learner's name: seconds of its meta-training, and [step, seconds, score] of each validation. Empty for
         one that is not meta-trained."""
