@@ -5,6 +5,7 @@ import torch
 from torch.autograd import grad
 
 from metalingua.model import lstm as module
+from metalingua.model import native
 from metalingua.model.derivative import derivatives
 from metalingua.model.lstm import LstmEncoder
 from metalingua.text.batch import Inputs
@@ -207,3 +208,19 @@ def test_init_is_a_function_of_the_generator():
 def test_a_setting_that_cannot_work_is_named(key, value):
     with pytest.raises(ValueError, match=rf"model\.{key} is {value}: it must be"):
         LstmEncoder(**{**SETTINGS, key: value})
+
+
+@BOTH_ORDERS
+@BOTH_POOLINGS
+@ALL_LENGTHS
+def test_the_loops_in_c_give_torch_lstms_features_and_slopes(order, pooling, lengths, monkeypatch):
+    encoder, params = build(pooling=pooling, hidden=32)
+    if not native.serves(params["lstm.bias"], 32):
+        pytest.skip("no C compiler here")
+    monkeypatch.setattr(encoder, "_fused", None)  # not taken
+    inputs = batch(lengths, padding=2)
+    with derivatives(order):
+        ours = encoder.features(params, inputs)
+    theirs, leaves = textbook(params, inputs, pooling), list(params.values())
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(grad(ours.pow(2).sum(), leaves), grad(theirs.pow(2).sum(), leaves))

@@ -18,8 +18,13 @@ def draw(sizes, hidden=HIDDEN, dtype=torch.float64):
     return x.requires_grad_(), weight.requires_grad_()
 
 
+def each_its_own(x, weight, sizes):
+    """No two rows with the same word."""
+    return lstm(x, torch.arange(len(x)), weight, sizes)
+
+
 def run(sizes):
-    return lambda x, weight: lstm(x, weight, sizes)
+    return lambda x, weight: each_its_own(x, weight, sizes)
 
 
 def plain(x, weight, sizes):
@@ -112,10 +117,10 @@ def test_values_and_slopes_are_those_of_torch_lstm(sizes):
         net.bias_ih_l0.zero_()
         net.bias_hh_l0.zero_()
     theirs = net(PackedSequence(x, torch.tensor(sizes)))[0].data
-    ours = lstm(x, weight, sizes)
+    ours = each_its_own(x, weight, sizes)
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(grad(bent(ours), (x, weight)), grad(bent(theirs), (x, net.weight_hh_l0)))
-    assert not torch.allclose(lstm(x, -weight, sizes), theirs)
+    assert not torch.allclose(each_its_own(x, -weight, sizes), theirs)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
@@ -126,7 +131,7 @@ def test_second_derivative_is_the_plain_loops(sizes, dtype, tolerance):
     ours = slopes_of_slopes(run(sizes), x, weight)
     theirs = slopes_of_slopes(lambda x, weight: plain(x, weight, sizes), x, weight)
     torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
-    first = grad(bent(lstm(x, weight, sizes)), (x, weight))
+    first = grad(bent(each_its_own(x, weight, sizes)), (x, weight))
     assert not torch.allclose(ours[0], first[0], atol=0.1)
 
 
@@ -142,21 +147,31 @@ def test_a_chain_of_descending_steps_is_differentiated_as_the_plain_loop_is():
     torch.testing.assert_close(after(run(RAGGED)), after(lambda x, weight: plain(x, weight, RAGGED)))
 
 
+def test_rows_of_one_word_share_its_projection():
+    words, weight = draw(RAGGED)
+    place = torch.tensor([2, 0, 2, 1, 3, 3, 2, 0, 2, 2, 1])
+    ours = slopes_of_slopes(lambda x, weight: lstm(x, place, weight, RAGGED), words, weight)
+    theirs = slopes_of_slopes(lambda x, weight: plain(x.index_select(0, place), weight, RAGGED), words, weight)
+    torch.testing.assert_close(ours, theirs)
+    assert not torch.allclose(ours[1], slopes_of_slopes(run(RAGGED), words, weight)[1])
+    assert gradgradcheck(lambda x, weight: lstm(x, place, weight, RAGGED), (words, weight))
+
+
 def test_functional_and_plain_autograd_agree():
     x, weight = draw(RAGGED)
 
     def slope(x, weight):
-        return torch.func.grad(lambda x, weight: bent(lstm(x, weight, RAGGED)), (0, 1))(x, weight)
+        return torch.func.grad(lambda x, weight: bent(each_its_own(x, weight, RAGGED)), (0, 1))(x, weight)
 
     functional = torch.func.grad(lambda x, weight: slope(x, weight)[0].sin().sum(), (0, 1))(x.detach(), weight.detach())
-    gx = grad(bent(lstm(x, weight, RAGGED)), x, create_graph=True)[0]
+    gx = grad(bent(each_its_own(x, weight, RAGGED)), x, create_graph=True)[0]
     torch.testing.assert_close(functional, grad(gx.sin().sum(), (x, weight)))
 
 
 @pytest.mark.parametrize("wanted", [0, 1])
 def test_a_third_derivative_raises_rather_than_being_wrong(wanted):
     inputs = draw(RAGGED)
-    first = grad(bent(lstm(*inputs, RAGGED)), inputs[0], create_graph=True)[0]
+    first = grad(bent(each_its_own(*inputs, RAGGED)), inputs[0], create_graph=True)[0]
     second = grad(first.sin().sum(), inputs[0], create_graph=True)[0]
     with pytest.raises(RuntimeError, match="a third"):
         grad(second.sum(), inputs[wanted])

@@ -9,16 +9,15 @@ import torch
 from torch import Tensor
 
 
-def forward(x: Tensor, weight: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def forward(x: Tensor, place: Tensor, weight: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """h, c [rows, H], gates [rows, 4H] and tanh c."""
     hidden = weight.shape[1]
     # tanh z = 2 s(2z) - 1: with g's inputs doubled, one call of the logistic function serves all four gates
-    double = torch.ones([4, 1], dtype=x.dtype, device=x.device)
-    double[2] = 2
-    weight_t = (weight.view(4, -1) * double).view_as(weight).t().contiguous()
-    gates = (x.view(-1, 4, hidden) * double).view_as(x)
+    weight_t, gates = weight.t().contiguous(), x.index_select(0, place)
+    for z in (weight_t, gates):
+        z[:, 2 * hidden : 3 * hidden].mul_(2)
     minus_one = torch.full([], -1.0, dtype=x.dtype, device=x.device)
-    h = torch.empty([len(x), hidden], dtype=x.dtype, device=x.device)
+    h = torch.empty([len(gates), hidden], dtype=x.dtype, device=x.device)
     c, tanh_c = torch.empty_like(h), torch.empty_like(h)
     i, f, g, o = gates.chunk(4, 1)
     h_at, c_at, tanh_at, gates_at = h.split(sizes), c.split(sizes), tanh_c.split(sizes), gates.split(sizes)
@@ -41,14 +40,16 @@ def gradient(
     h_out: Tensor | None,
     c_out: Tensor | None,
     a_out: Tensor | None,
+    place: Tensor,
     weight: Tensor,
     h: Tensor,
     c: Tensor,
     gates: Tensor,
     tanh_c: Tensor,
+    words: int,
     sizes: list[int],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """x' = a' [rows, 4H], W', h', c' [rows, H], K [rows, 4H], k [rows, H]."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """x' [words, 4H], W', a' [rows, 4H], h' and c' [rows, H]."""
     items, hidden = sizes[0], weight.shape[1]
     slopes, slope_h = slopes_of(c, gates, tanh_c, sizes)
     # what arrives from outside; the loop adds what arrives from the step after
@@ -82,30 +83,32 @@ def gradient(
         else:
             da_c_at[t].addcmul_(dc_wide_at[t], slope_c_at[t])
             da_h_at[t].addcmul_(dh_at[t], slope_h_at[t])
-    return da, torch.mm(da[items:].t(), before(h, sizes)), dh, dc, slopes, slope_h
+    dx = torch.zeros([words, 4 * hidden], dtype=da.dtype, device=da.device).index_add_(0, place, da)
+    return dx, torch.mm(da[items:].t(), before(h, sizes)), da, dh, dc
 
 
 def gradient_of_gradient(
     x_out: Tensor | None,
     weight_out: Tensor | None,
+    place: Tensor,
     weight: Tensor,
     h: Tensor,
+    c: Tensor,
     gates: Tensor,
     tanh_c: Tensor,
     da: Tensor,
     dh: Tensor,
     dc: Tensor,
-    slopes: Tensor,
-    slope_h: Tensor,
     sizes: list[int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Cotangents of H' [rows, H], W [4H, H], h, c [rows, H] and a [rows, 4H]."""
     items = sizes[0]
-    a = torch.zeros_like(da) if x_out is None else x_out.clone(memory_format=torch.contiguous_format)
+    a = torch.zeros_like(da) if x_out is None else x_out.index_select(0, place)
     h_out = torch.zeros_like(dh)
     if weight_out is not None:
         a[items:].addmm_(before(h, sizes), weight_out.t())
         add_before(h_out, torch.mm(da[items:], weight_out), sizes)
+    slopes, slope_h = slopes_of(c, gates, tanh_c, sizes)
     p, q = torch.empty_like(dh), torch.empty_like(dc)
     weight_t = weight.t().contiguous()
     i, f, g, o = gates.chunk(4, 1)

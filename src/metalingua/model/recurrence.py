@@ -28,7 +28,8 @@ backward loop serves both. In all, a gradient of a gradient takes four loops, ea
 everything else is done for all steps at once.
 
 Texts of different lengths are packed, as in torch.nn.utils.rnn: texts in order of falling length, the rows of one
-step together, and only the `sizes[t]` texts that reach step t have a row there. Nothing is computed for padding.
+step together, and only the `sizes[t]` texts that reach step t have a row there. Nothing is computed for padding. A word
+that occurs often has one x, which its rows share.
 """
 
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from metalingua.model import loops
+from metalingua.model import loops, native
 from metalingua.model.script import scripted
 
 _forward = scripted(loops.forward)
@@ -46,17 +47,18 @@ _gradient = scripted(loops.gradient)
 _gradient_of_gradient = scripted(loops.gradient_of_gradient)
 
 
-def lstm(x: Tensor, weight: Tensor, sizes: Sequence[int]) -> Tensor:
+def lstm(x: Tensor, place: Tensor, weight: Tensor, sizes: Sequence[int]) -> Tensor:
     """States h of every text at every step, packed, [rows, H]; the state before the first step is 0.
 
-    x       [rows, 4H], packed: input projection plus bias; gates in the order i, f, g, o
+    x       [words, 4H], input projection plus bias of every word that occurs; gates in the order i, f, g, o
+    place   [rows] int64, packed: where in `x` each row's word is
     weight  [4H, H], recurrent weight
     sizes   rows of each step: never rising, the first is the number of texts, their sum is rows
 
     Differentiable twice with respect to `x` and `weight`, by torch.autograd and by torch.func.grad.
     Raises RuntimeError when a third derivative is asked for.
     """
-    return _Recurrence.apply(x, weight.to(x.dtype), list(sizes))[0]
+    return _Recurrence.apply(x, place, weight.to(x.dtype), list(sizes))[0]
 
 
 def _as_given(z: Tensor) -> torch.autocast:
@@ -65,60 +67,65 @@ def _as_given(z: Tensor) -> torch.autocast:
 
 
 class _Recurrence(Function):
-    """(x, weight) -> h, c, gates, and tanh c, which is a constant to autograd: its cotangent is counted with c's.
+    """(x, place, weight) -> h, c, gates, and tanh c, a constant to autograd: its cotangent is counted with c's.
 
     The cotangent of gates is one of a, from which they follow: so the slope of the gates is nowhere computed twice.
     """
 
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
+    def forward(x: Tensor, place: Tensor, weight: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
         with _as_given(x):
-            return _forward(x, weight, sizes)
+            run = native.forward if native.serves(x, weight.shape[1]) else _forward
+            return run(x, place, weight, sizes)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        _, weight, ctx.sizes = inputs
+        x, place, weight, ctx.sizes = inputs
+        ctx.words = len(x)
         ctx.mark_non_differentiable(output[3])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(weight, *output)
+        ctx.save_for_backward(place, weight, *output)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         if all(z is None for z in cotangents):
-            return None, None, None
-        dx, dweight = _Gradient.apply(*cotangents[:3], *ctx.saved_tensors, ctx.sizes)[:2]
-        return dx, dweight, None
+            return None, None, None, None
+        dx, dweight = _Gradient.apply(*cotangents[:3], *ctx.saved_tensors, ctx.words, ctx.sizes)[:2]
+        return dx, None, dweight, None
 
 
 class _Gradient(Function):
-    """(cotangents of h, c and a, weight, h, c, gates, tanh c) -> x', weight', and what their derivative needs."""
+    """(cotangents of h, c and a, place, weight, h, c, gates, tanh c) -> x', weight', and the constants a', h', c'."""
 
     @staticmethod
     def forward(
         h_out: Tensor | None,
         c_out: Tensor | None,
         a_out: Tensor | None,
+        place: Tensor,
         weight: Tensor,
         h: Tensor,
         c: Tensor,
         gates: Tensor,
         tanh_c: Tensor,
+        words: int,
         sizes: list[int],
     ) -> tuple[Tensor, ...]:
         with _as_given(h):
-            return _gradient(h_out, c_out, a_out, weight, h, c, gates, tanh_c, sizes)
+            run = native.gradient if native.serves(h, weight.shape[1]) else _gradient
+            return run(h_out, c_out, a_out, place, weight, h, c, gates, tanh_c, words, sizes)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        *_, weight, h, _, gates, tanh_c, ctx.sizes = inputs
+        *_, place, weight, h, c, gates, tanh_c, _, ctx.sizes = inputs
         ctx.mark_non_differentiable(*output[2:])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(weight, h, gates, tanh_c, output[0], *output[2:])
+        ctx.save_for_backward(place, weight, h, c, gates, tanh_c, *output[2:])
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         h_out, weight, h, c, a = _GradientOfGradient.apply(*cotangents[:2], *ctx.saved_tensors, ctx.sizes)
-        return h_out, None, None, weight, h, c, a, None, None
+        return h_out, None, None, None, weight, h, c, a, None, None, None
 
 
 class _GradientOfGradient(Function):
@@ -132,21 +139,20 @@ class _GradientOfGradient(Function):
     def forward(
         x_out: Tensor | None,
         weight_out: Tensor | None,
+        place: Tensor,
         weight: Tensor,
         h: Tensor,
+        c: Tensor,
         gates: Tensor,
         tanh_c: Tensor,
         da: Tensor,
         dh: Tensor,
         dc: Tensor,
-        slopes: Tensor,
-        slope_h: Tensor,
         sizes: list[int],
     ) -> tuple[Tensor, ...]:
         with _as_given(h):
-            return _gradient_of_gradient(
-                x_out, weight_out, weight, h, gates, tanh_c, da, dh, dc, slopes, slope_h, sizes
-            )  # fmt: skip
+            run = native.gradient_of_gradient if native.serves(h, weight.shape[1]) else _gradient_of_gradient
+            return run(x_out, weight_out, place, weight, h, c, gates, tanh_c, da, dh, dc, sizes)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
