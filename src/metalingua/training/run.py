@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from metalingua.error import UserError
+from metalingua.model import native
 from metalingua.result import figure
 from metalingua.result.run import RunDirectory, config_hash, read_run, without_secrets, write_atomically
 from metalingua.result.table import markdown, tables
@@ -214,6 +215,7 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
         "leakage": tasks.found,
         "text": {"fitted_on": sorted(tasks.rules["meta_train"])},
         "threads": engine.threads,
+        "native": native.library(torch.float32) is not None,  # whose LSTM loops: the same but for rounding
     }
     found = pandas.concat(rows, ignore_index=True)
     made = (result, found)
