@@ -250,7 +250,9 @@ def tuned_values_fit(cfg: Config) -> Iterator[str]:
         except NoTarget:  # said of the node itself
             continue
         for name, values in tuned.items():
-            for value in values if isinstance(values, list) else [values]:
+            if not isinstance(values, list) or not values:
+                yield f"{key}.tuned.{name} is {shown(values)}: it must be a list of one value or more, [1, 5]"
+            for value in values if isinstance(values, list) else ():
                 yield from _value_problems(f"{key}.tuned", target, signature, {name: value})
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metalingua.error import UserError
 from metalingua.learner.inner import Inner
 from metalingua.model.derivative import transformed
 from metalingua.model.model import Model, Params
@@ -34,7 +33,7 @@ def descent(loss: Loss, params: Params, update: Update, *, steps: int, order: in
     fast = params if outer else {name: value.detach() for name, value in params.items()}
     memory: Any = None
     yield fast
-    for _ in range(steps):
+    for _ in range(steps if fast else 0):  # all may be frozen
         grads, at = (_transformed if transformed() else _gradients)(loss, fast, outer and order == 2)
         fast, memory = update(fast, grads, at, memory)
         yield fast
@@ -76,14 +75,5 @@ def support_loss(model: Model, params: Params, support: Examples) -> Loss:
 
 
 def moving(names: Sequence[str], frozen: Sequence[str]) -> list[str]:
-    """The `names` that no pattern of `frozen` matches (as a shell matches: "encoder.*"), in their order.
-
-    Raises UserError if that is none.
-    """
-    left = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in frozen)]
-    if not left:
-        raise UserError(
-            f"learner.frozen is {list(frozen)}: it matches every parameter, so no step would move anything; "
-            "take a pattern out, or set learner.steps=0"
-        )
-    return left
+    """The `names` that no pattern of `frozen` matches (as a shell matches: "encoder.*"), in their order."""
+    return [name for name in names if not any(fnmatchcase(name, pattern) for pattern in frozen)]

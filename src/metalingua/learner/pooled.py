@@ -36,13 +36,18 @@ class Pooled(Learner):
     ):
         """`inverse_penalty`: scikit-learn's C."""
         self.label, self.inverse_penalty, self.tuned = label, inverse_penalty, tuned
-        self._pools: dict[str, Counter[tuple[str, int]]] = {}  # problem name to texts with labels, and how many tasks
+        # problem name to texts with labels, and how many tasks; None before it has read any
+        self._pools: dict[str, Counter[tuple[str, int]]] | None = None
         self._fitted: dict[str, tuple[Any, Any]] = {}  # problem name to vectorizer and classifier
 
     def refuses(self, problem: Problem) -> str | None:
-        return (
-            None if problem.outputs > 1 else "logistic regression tells classes apart; it does not answer with a number"
-        )
+        if problem.outputs == 1:
+            return "logistic regression tells classes apart; it does not answer with a number"
+        if self._pools is not None and problem.name not in self._pools:
+            return (
+                f"no task of meta-training tells {problem.outputs} classes apart and draws all of them in every episode"
+            )
+        return None
 
     def fit(self, tasks: Sequence[Task]) -> None:
         """Pool the tasks with equally named problems; in each, a text with its label counts once.
@@ -73,12 +78,9 @@ class Pooled(Learner):
         from sklearn.linear_model import LogisticRegression
 
         if problem.name not in self._fitted:
-            if problem.name not in self._pools:
-                raise UserError(
-                    f"pooled: no task of meta-training tells {problem.outputs} classes apart and draws all of them in "
-                    "every episode; add one, or take the learner out"
-                )
-            pool = self._pools[problem.name]
+            if reason := self.refuses(problem):
+                raise UserError(f"pooled: {reason}")
+            pool = (self._pools or {})[problem.name]
             texts, labels = zip(*pool, strict=True)
             vectors, rows = _read(texts)
             line = LogisticRegression(C=self.inverse_penalty, max_iter=1000)

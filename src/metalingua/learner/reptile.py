@@ -50,9 +50,8 @@ class Reptile(Learner):
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         """Of first order where gradients are asked for."""
-        others = {name: params[name] for name in model.names(params, support.problem)}
         for fast in self._descent(model, params, support):
-            yield Predictor.of(model, {**others, **fast}, support.problem)
+            yield Predictor.of(model, fast, support.problem)
 
     def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
         """Half the squared distance from theta to phi, phi taken for a constant: its slope is theta - phi."""

@@ -32,7 +32,7 @@ def products(table: Tensor, filters: Tensor, index: Tensor) -> Tensor:
     torch.vmap the tasks' tables and filters are one larger table and one larger set of filters.
     """
     found, order = index.flatten().sort()
-    starts = torch.searchsorted(found, torch.arange(len(table), device=index.device))
+    starts = torch.searchsorted(found.contiguous(), torch.arange(len(table), device=index.device))
     return _Products.apply(table.contiguous(), filters.contiguous(), index, order, starts)
 
 

@@ -219,10 +219,6 @@ def _notes(about: Mapping[str, Any], runs: Sequence[Run], rows: Sequence[Row], e
         notes.append(about["note"])
     if any(row.differences for row in rows):
         notes.append("Differences are paired, over the same episodes; bold: the 95 % interval excludes 0.")
-    if any(row.reached for row in rows):
-        notes.append(
-            "Steps and seconds of meta-training until the first validation at least as good on meta-validation."
-        )
     if about["metric"] == "rmse":
         notes.append("RMSE: root mean squared error of an episode; lower is better.")
     if any(row.transductive for row in rows):
@@ -299,7 +295,10 @@ def markdown(made: Sequence[Table]) -> str:
                 costs.append(f"{steps:,.0f}, {seconds:,.0f}" if row.reached else never)
             lines.append([row.name.replace("|", "\\|"), *values, *differences, *costs])
         grid = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        notes = "\n".join(f"{note}<br>" for note in table.notes).removesuffix("<br>")
+        said = [*table.notes]
+        if goal:
+            said.append(f"Steps, s: of meta-training, until a validation is as good as {goal} is on meta-validation.")
+        notes = "\n".join(f"{note}<br>" for note in said).removesuffix("<br>")
         blocks.append(f"**{table.title}** ({table.method})\n\n{grid}\n\n{notes}\n")
     return "\n".join(blocks)
 

@@ -122,7 +122,8 @@ class Engine:
 
         Where tasks run as one, `adapt_seconds` is a task's share of adapting and answering.
         """
-        if self.stacks(params, learner.vmaps and model.encoder.vmaps):
+        vmaps = learner.vmaps and model.encoder.vmaps
+        if vmaps and self.stacks(params, vmaps):  # a baseline that cannot is judged one task at a time
             chunks = [episodes[first : first + AT_ONCE] for first in range(0, len(episodes), AT_ONCE)]
             return [each for chunk in chunks for each in self._judge_stacked(learner, model, params, chunk)]
         device = params[model.rows].device

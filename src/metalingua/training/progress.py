@@ -63,7 +63,7 @@ class Progress(pl.callbacks.ProgressBar):
 def _numbers(trainer: pl.Trainer) -> str:
     found = trainer.callback_metrics
     names = [name for name in ("train/loss", "val/loss", "val/score") if name in found]
-    return ", ".join(f"{name} {float(found[name]):.3f}" for name in names)
+    return ", ".join(f"{name} {float(found[name]):#.3g}" for name in names)
 
 
 class GradientNorms(pl.Callback):

@@ -1,7 +1,8 @@
 """What learners cannot do is said before anything is trained, with the names of those that can."""
 
+import fnmatch
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from omegaconf import OmegaConf
 import metalingua
 from metalingua.error import UserError
 from metalingua.learner.learner import Learner
+from metalingua.model.model import Model
 from metalingua.task.tasks import Tasks
 from metalingua.training.learners import Config, build, learner_name, learners, left_out
 
@@ -32,8 +34,9 @@ def refuse_or_go_on(config: Config, tasks: Tasks) -> None:
         way_out = [f"{can}; or take the learner out (~learner@compare.NAME), or the task (~task.SPLIT.NAME)"]
     else:
         way_out = []
+    names = list(Model(instantiate(config["model"]), tasks.heads()).init(seed=0))
     for key, each in keys.items():
-        refusals += _start_problems(key, build(each), config)
+        refusals += [*_start_problems(key, build(each), config), *_frozen_problems(key, each, names)]
     if f"compare.{own}" in keys:
         refusals.append(f"compare.{own} has the name of the run's own learner: give it another, compare.NAME")
     if refusals:
@@ -50,6 +53,7 @@ def misfits(learner: Learner, tasks: Tasks, derivatives: int) -> Iterator[str]:
             f"refuses the model: it is meta-trained by derivatives of order {learner.order}, and model has no "
             f"derivative above order {derivatives}"
         )
+    learner.fit(tasks.splits["meta_train"])
     trained = sorted({task.problem.name for task in tasks.splits["meta_train"]})
     reasons = defaultdict(list)
     for split, given in tasks.splits.items():
@@ -73,6 +77,13 @@ def offered(config: Config) -> Iterator[tuple[str, Config]]:
     for name in names:
         whole = OmegaConf.create({**config, "learner": found[name]})
         yield name, OmegaConf.to_container(whole.learner, resolve=True)  # type: ignore[misc]
+
+
+def _frozen_problems(key: str, learner: Config, names: Sequence[str]) -> Iterator[str]:
+    """Patterns of `frozen` that freeze none of the model's parameters `names`."""
+    for pattern in learner.get("frozen") or ():
+        if not fnmatch.filter(names, pattern):
+            yield f"{key}.frozen has {pattern!r}, which matches no parameter; there are {', '.join(names)}"
 
 
 def _start_problems(key: str, learner: Learner, config: Config) -> Iterator[str]:

@@ -118,6 +118,8 @@ class Training:
         self.data = EpisodeData(tasks, seed=cfg.seed, steps=cfg.steps * accumulated, meta_batch=cfg.meta_batch,
                                 validation=cfg.episodes.validation, test=cfg.episodes.test)  # fmt: skip
         self.module = build_module(cfg, config, tasks)
+        if self.module.learner.training != "none":
+            self.module.engine.stacks(self.module.params, self.module.vmaps)  # refuses what cannot be batched so
         try:
             self.module.configure_optimizers()
         except ValueError as error:
