@@ -72,7 +72,7 @@ class LstmEncoder:
         items, steps = len(inputs.lengths), len(packing.sizes)
         # The fused kernel computes padding too, projects every token, and has no fast second derivative. Without
         # padding it is at the first faster than loops in torch, but not than those in C. 10 texts of 64 tokens, forward
-        # and backward on one thread: 6.4 ms against 8.5 and 5.6; 30 texts: 17 against 20 and 14.
+        # and backward on one thread: 6.4 ms against 8.5 and 5.3; 30 texts: 17 against 20 and 13.
         table, full = params["embedding.weight"], len(packing.place) > FUSED_ABOVE * items * steps
         fused = order() == 1 and full and not native.serves(table, self.hidden)
         # many a CPU lacks the fused kernel at the lower precision of autocast

@@ -11,7 +11,7 @@ typedef uint64_t bits;
 #define MANTISSA 52
 #define SHIFT 6755399441055744.0 /* 1.5 * 2^52: added, it leaves the nearest integer in the lowest bits */
 #define TERMS 13
-#define LARGEST 708
+#define LARGEST 340 /* of e^z: two of them can be multiplied, and s(z) is 1 or 0 by then */
 #define LN2_HIGH 6.93147180369123816490e-01
 #define LN2_LOW 1.90821492927058770002e-10
 #else
@@ -20,7 +20,7 @@ typedef uint32_t bits;
 #define MANTISSA 23
 #define SHIFT 12582912.0f
 #define TERMS 7
-#define LARGEST 87
+#define LARGEST 43
 #define LN2_HIGH 0.693359375f
 #define LN2_LOW -2.12194440e-4f
 #endif
@@ -41,63 +41,75 @@ enum { LANES = BYTES / sizeof(real), WIDTH = 2 * LANES };
 
 int64_t width(void) { return WIDTH; }
 
-/* C [R, WIDTH] += A [R, depth] B [depth, WIDTH] */
-static inline __attribute__((always_inline)) void block(const int R, int64_t depth, const real *A, int64_t lda, const real *B,
-                                                        real *C, int64_t ldc) {
+/* C [R, WIDTH] += A [R, depth] B [depth, WIDTH]; A[r, k] lies at r * a_row + k * a_depth. */
+static inline __attribute__((always_inline)) void block(const int R, int64_t depth, const real *A, int64_t a_row,
+                                                        int64_t a_depth, const real *B, int64_t b_row, real *C,
+                                                        int64_t c_row) {
     vec sum[ROWS][2];
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
-        sum[r][0] = *(const vec *)(C + r * ldc);
-        sum[r][1] = *(const vec *)(C + r * ldc + LANES);
+        sum[r][0] = *(const vec *)(C + r * c_row);
+        sum[r][1] = *(const vec *)(C + r * c_row + LANES);
     }
     for (int64_t k = 0; k < depth; k++) {
-        vec b0 = *(const vec *)(B + k * WIDTH), b1 = *(const vec *)(B + k * WIDTH + LANES);
+        vec b0 = *(const vec *)(B + k * b_row), b1 = *(const vec *)(B + k * b_row + LANES);
 #pragma GCC unroll 16
         for (int r = 0; r < R; r++) {
-            real a = A[r * lda + k];
+            real a = A[r * a_row + k * a_depth];
             sum[r][0] += a * b0;
             sum[r][1] += a * b1;
         }
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
-        *(vec *)(C + r * ldc) = sum[r][0];
-        *(vec *)(C + r * ldc + LANES) = sum[r][1];
+        *(vec *)(C + r * c_row) = sum[r][0];
+        *(vec *)(C + r * c_row + LANES) = sum[r][1];
     }
 }
 
-/* C [rows, columns] += A [rows, depth] B, where B [columns / WIDTH, depth, WIDTH]. Every sum in the order of depth. */
-static void product(int64_t rows, int64_t depth, int64_t columns, const real *A, const real *B, real *C) {
-    for (int64_t j = 0; j < columns; j += WIDTH, B += depth * WIDTH) {
-        int64_t blocks = (rows + ROWS - 1) / ROWS;
-        for (int64_t r = 0, R; r < rows; r += R, blocks--) {
-            R = (rows - r + blocks - 1) / blocks;
-            const real *a = A + r * depth;
-            real *c = C + r * columns + j;
-#define CASE(n) case n: block(n, depth, a, depth, B, c, columns); break;
-            switch (R) {
-                CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+/* C [rows, WIDTH] += A B. Every sum is in the order of depth, however many rows there are. */
+static inline __attribute__((always_inline)) void column(int64_t rows, int64_t depth, const real *A, int64_t a_row,
+                                                         int64_t a_depth, const real *B, int64_t b_row, real *C,
+                                                         int64_t c_row) {
+    int64_t blocks = (rows + ROWS - 1) / ROWS;
+    for (int64_t r = 0, R; r < rows; r += R, blocks--) {
+        R = (rows - r + blocks - 1) / blocks;
+#define CASE(n) case n: block(n, depth, A + r * a_row, a_row, a_depth, B, b_row, C + r * c_row, c_row); break;
+        switch (R) {
+            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #if ROWS > 6
-                CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+            CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
 #endif
-            }
         }
     }
 }
 
-/* 1 / (1 + e^-z). e^-z is 2^n times the Taylor series of e^r, |r| <= ln 2 / 2; n goes to the exponent's bits. */
-static inline __attribute__((always_inline)) real logistic(real z) {
+/* C [rows, columns] += A [rows, depth] B, where B [columns / WIDTH, depth, WIDTH] */
+static void product(int64_t rows, int64_t depth, int64_t columns, const real *A, const real *B, real *C) {
+    for (int64_t j = 0; j < columns; j += WIDTH, B += depth * WIDTH)
+        column(rows, depth, A, depth, 1, B, WIDTH, C + j, columns);
+}
+
+/* C [rows, columns] += A^T B, where A [depth, rows], B [depth, columns] */
+static void outer_product(int64_t rows, int64_t depth, int64_t columns, const real *A, const real *B, real *C) {
+    for (int64_t j = 0; j < columns; j += WIDTH) column(rows, depth, A, 1, rows, B + j, columns, C + j, columns);
+}
+
+static const real taylor[] = {1, 1, 1 / 2.0, 1 / 6.0, 1 / 24.0, 1 / 120.0, 1 / 720.0, 1 / 5040.0, 1 / 40320.0, 1 / 362880.0,
+                              1 / 3628800.0, 1 / 39916800.0, 1 / 479001600.0, 1 / 6227020800.0};
+
+/* e^z: 2^n times the Taylor series of e^r, |r| <= ln 2 / 2; n goes to the exponent's bits. */
+static inline __attribute__((always_inline)) real exponential(real z) {
     union { real value; bits as; } shifted, series;
-    real x = -z;
-    x = x > LARGEST ? (real)LARGEST : x;
-    x = x < -LARGEST ? (real)-LARGEST : x;
-    shifted.value = x * (real)1.44269504088896340736 + SHIFT;
-    real n = shifted.value - SHIFT, r = (x - n * LN2_HIGH) - n * LN2_LOW;
-    series.value = 1;
+    z = z > LARGEST ? (real)LARGEST : z;
+    z = z < -LARGEST ? (real)-LARGEST : z;
+    shifted.value = z * (real)1.44269504088896340736 + SHIFT;
+    real n = shifted.value - SHIFT, r = (z - n * LN2_HIGH) - n * LN2_LOW;
+    series.value = taylor[TERMS];
 #pragma GCC unroll 16
-    for (int k = TERMS; k > 0; k--) series.value = series.value * r * ((real)1 / k) + 1;
+    for (int k = TERMS - 1; k >= 0; k--) series.value = series.value * r + taylor[k];
     series.as += shifted.as << MANTISSA;
-    return 1 / (1 + series.value);
+    return series.value;
 }
 
 /* gates [rows, 4H], h, c and tanh c [rows, H] of x [words, 4H]. weight [4H / WIDTH, H, WIDTH] */
@@ -114,9 +126,12 @@ void forward(int64_t steps, const int64_t *sizes, int64_t H, const real *weight,
             real *restrict c_ = c + (row + r) * H, *restrict tanh_ = tanh_c + (row + r) * H;
 #pragma GCC ivdep
             for (int64_t j = 0; j < H; j++) {
-                real i = logistic(a[j]), f = logistic(a[H + j]), o = logistic(a[3 * H + j]);
-                real g = 2 * logistic(2 * a[2 * H + j]) - 1;
-                real now = i * g + f * c_before[j], tanh_now = 2 * logistic(2 * now) - 1;
+                /* s(z) = 1 / (1 + e^-z), tanh z = 2 s(2z) - 1; a division is dear, so two share one */
+                real to_i = 1 + exponential(-a[j]), to_f = 1 + exponential(-a[H + j]);
+                real to_g = 1 + exponential(-2 * a[2 * H + j]), to_o = 1 + exponential(-a[3 * H + j]);
+                real of_i_f = 1 / (to_i * to_f), of_g_o = 1 / (to_g * to_o);
+                real i = to_f * of_i_f, f = to_i * of_i_f, g = 2 * (to_o * of_g_o) - 1, o = to_g * of_g_o;
+                real now = i * g + f * c_before[j], tanh_now = 2 / (1 + exponential(-2 * now)) - 1;
                 a[j] = i, a[H + j] = f, a[2 * H + j] = g, a[3 * H + j] = o;
                 c_[j] = now, tanh_[j] = tanh_now, h_[j] = o * tanh_now;
             }
@@ -125,28 +140,30 @@ void forward(int64_t steps, const int64_t *sizes, int64_t H, const real *weight,
     }
 }
 
-/* da [rows, 4H], dh and dc [rows, H]; dx [words, 4H], zeros at first. Each of h_out, c_out and a_out may be NULL.
-   weight [H / WIDTH, 4H, WIDTH] */
-void gradient(int64_t steps, const int64_t *sizes, int64_t H, const real *weight, const real *zeros, const int64_t *place,
-              const real *h_out, const real *c_out, const real *a_out,
-              const real *c, const real *gates, const real *tanh_c,
-              real *dx, real *da, real *dh, real *dc) {
+/* da [rows, 4H], dh and dc [rows, H]; or, unless `keep`, [2, items, .] of the last two steps. dx [words, 4H] and dweight
+   [4H, H], zeros at first. Each of h_out, c_out and a_out may be NULL. weight [H / WIDTH, 4H, WIDTH] */
+void gradient(int64_t steps, const int64_t *sizes, int64_t H, const real *weight, int64_t keep, const real *zeros,
+              const int64_t *place, const real *h_out, const real *c_out, const real *a_out,
+              const real *h, const real *c, const real *gates, const real *tanh_c,
+              real *dx, real *dweight, real *da, real *dh, real *dc) {
     int64_t row = 0;
     for (int64_t t = 0; t < steps; t++) row += sizes[t];
     for (int64_t t = steps - 1, next = row, going_on = 0; t >= 0; next = row, going_on = sizes[t], t--) {
         row -= sizes[t];
         int64_t before = t ? row - sizes[t - 1] : 0;
-        if (h_out) memcpy(dh + row * H, h_out + row * H, sizes[t] * H * sizeof(real));
-        else memset(dh + row * H, 0, sizes[t] * H * sizeof(real));
-        if (going_on) product(going_on, 4 * H, H, da + next * 4 * H, weight, dh + row * H);
+        int64_t to = keep ? row : t % 2 * sizes[0], from = keep ? next : (t + 1) % 2 * sizes[0];
+        if (h_out) memcpy(dh + to * H, h_out + row * H, sizes[t] * H * sizeof(real));
+        else memset(dh + to * H, 0, sizes[t] * H * sizeof(real));
+        if (going_on) product(going_on, 4 * H, H, da + from * 4 * H, weight, dh + to * H);
         for (int64_t r = 0; r < sizes[t]; r++) {
             int64_t here = row + r;
             const real *c_before = t ? c + (before + r) * H : zeros, *s = gates + here * 4 * H, *tanh_ = tanh_c + here * H;
-            const real *dc_next = r < going_on ? dc + (next + r) * H : zeros;
+            const real *dc_next = r < going_on ? dc + (from + r) * H : zeros;
             const real *f_next = r < going_on ? gates + (next + r) * 4 * H + H : zeros;
             const real *c_more = c_out ? c_out + here * H : zeros, *a_more = a_out ? a_out + here * 4 * H : zeros;
-            const real *dh_ = dh + here * H;
-            real *restrict dc_ = dc + here * H, *restrict da_ = da + here * 4 * H, *restrict dx_ = dx + place[here] * 4 * H;
+            const real *dh_ = dh + (to + r) * H;
+            real *restrict dc_ = dc + (to + r) * H, *restrict da_ = da + (to + r) * 4 * H;
+            real *restrict dx_ = dx + place[here] * 4 * H;
 #pragma GCC ivdep
             for (int64_t j = 0; j < H; j++) {
                 real i = s[j], f = s[H + j], g = s[2 * H + j], o = s[3 * H + j], tc = tanh_[j];
@@ -160,6 +177,7 @@ void gradient(int64_t steps, const int64_t *sizes, int64_t H, const real *weight
                 dx_[j] += to_i, dx_[H + j] += to_f, dx_[2 * H + j] += to_g, dx_[3 * H + j] += to_o;
             }
         }
+        if (t) outer_product(4 * H, sizes[t], H, da + to * 4 * H, h + before * H, dweight);
     }
 }
 

@@ -90,7 +90,8 @@ class _Recurrence(Function):
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         if all(z is None for z in cotangents):
             return None, None, None, None
-        dx, dweight = _Gradient.apply(*cotangents[:3], *ctx.saved_tensors, ctx.words, ctx.sizes)[:2]
+        keep = torch.is_grad_enabled()  # this gradient will itself be differentiated
+        dx, dweight = _Gradient.apply(*cotangents[:3], *ctx.saved_tensors, ctx.words, ctx.sizes, keep)[:2]
         return dx, None, dweight, None
 
 
@@ -110,14 +111,15 @@ class _Gradient(Function):
         tanh_c: Tensor,
         words: int,
         sizes: list[int],
+        keep: bool,
     ) -> tuple[Tensor, ...]:
+        given = h_out, c_out, a_out, place, weight, h, c, gates, tanh_c, words, sizes
         with _as_given(h):
-            run = native.gradient if native.serves(h, weight.shape[1]) else _gradient
-            return run(h_out, c_out, a_out, place, weight, h, c, gates, tanh_c, words, sizes)
+            return native.gradient(*given, keep) if native.serves(h, weight.shape[1]) else _gradient(*given)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        *_, place, weight, h, c, gates, tanh_c, _, ctx.sizes = inputs
+        *_, place, weight, h, c, gates, tanh_c, _, ctx.sizes, _ = inputs
         ctx.mark_non_differentiable(*output[2:])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(place, weight, h, c, gates, tanh_c, *output[2:])
@@ -125,7 +127,7 @@ class _Gradient(Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         h_out, weight, h, c, a = _GradientOfGradient.apply(*cotangents[:2], *ctx.saved_tensors, ctx.sizes)
-        return h_out, None, None, None, weight, h, c, a, None, None, None
+        return h_out, None, None, None, weight, h, c, a, None, None, None, None
 
 
 class _GradientOfGradient(Function):
