@@ -95,8 +95,10 @@ static void outer_product(int64_t rows, int64_t depth, int64_t columns, const re
     for (int64_t j = 0; j < columns; j += WIDTH) column(rows, depth, A, 1, rows, B + j, columns, C + j, columns);
 }
 
-static const real taylor[] = {1, 1, 1 / 2.0, 1 / 6.0, 1 / 24.0, 1 / 120.0, 1 / 720.0, 1 / 5040.0, 1 / 40320.0, 1 / 362880.0,
-                              1 / 3628800.0, 1 / 39916800.0, 1 / 479001600.0, 1 / 6227020800.0};
+static const real taylor[] = {
+    1, 1, 1 / 2.0, 1 / 6.0, 1 / 24.0, 1 / 120.0, 1 / 720.0, 1 / 5040.0, 1 / 40320.0, 1 / 362880.0, 1 / 3628800.0,
+    1 / 39916800.0, 1 / 479001600.0, 1 / 6227020800.0,
+};
 
 /* e^z: 2^n times the Taylor series of e^r, |r| <= ln 2 / 2; n goes to the exponent's bits. */
 static inline __attribute__((always_inline)) real exponential(real z) {
@@ -113,8 +115,8 @@ static inline __attribute__((always_inline)) real exponential(real z) {
 }
 
 /* gates [rows, 4H], h, c and tanh c [rows, H] of x [words, 4H]. weight [4H / WIDTH, H, WIDTH] */
-void forward(int64_t steps, const int64_t *sizes, int64_t H, const real *weight, const real *zeros, const int64_t *place,
-             const real *x, real *gates, real *h, real *c, real *tanh_c) {
+void forward(int64_t steps, const int64_t *sizes, int64_t H, const real *weight, const real *zeros,
+             const int64_t *place, const real *x, real *gates, real *h, real *c, real *tanh_c) {
     int64_t before = 0;
     for (int64_t t = 0, row = 0; t < steps; t++) {
         for (int64_t r = row; r < row + sizes[t]; r++)
@@ -140,8 +142,8 @@ void forward(int64_t steps, const int64_t *sizes, int64_t H, const real *weight,
     }
 }
 
-/* da [rows, 4H], dh and dc [rows, H]; or, unless `keep`, [2, items, .] of the last two steps. dx [words, 4H] and dweight
-   [4H, H], zeros at first. Each of h_out, c_out and a_out may be NULL. weight [H / WIDTH, 4H, WIDTH] */
+/* da [rows, 4H], dh and dc [rows, H]; or, unless `keep`, [2, items, .] of the last two steps. dx [words, 4H] and
+   dweight [4H, H], zeros at first. Each of h_out, c_out and a_out may be NULL. weight [H / WIDTH, 4H, WIDTH] */
 void gradient(int64_t steps, const int64_t *sizes, int64_t H, const real *weight, int64_t keep, const real *zeros,
               const int64_t *place, const real *h_out, const real *c_out, const real *a_out,
               const real *h, const real *c, const real *gates, const real *tanh_c,
@@ -157,7 +159,8 @@ void gradient(int64_t steps, const int64_t *sizes, int64_t H, const real *weight
         if (going_on) product(going_on, 4 * H, H, da + from * 4 * H, weight, dh + to * H);
         for (int64_t r = 0; r < sizes[t]; r++) {
             int64_t here = row + r;
-            const real *c_before = t ? c + (before + r) * H : zeros, *s = gates + here * 4 * H, *tanh_ = tanh_c + here * H;
+            const real *c_before = t ? c + (before + r) * H : zeros;
+            const real *s = gates + here * 4 * H, *tanh_ = tanh_c + here * H;
             const real *dc_next = r < going_on ? dc + (from + r) * H : zeros;
             const real *f_next = r < going_on ? gates + (next + r) * 4 * H + H : zeros;
             const real *c_more = c_out ? c_out + here * H : zeros, *a_more = a_out ? a_out + here * 4 * H : zeros;
@@ -213,7 +216,7 @@ void gradient_of_gradient(int64_t steps, const int64_t *sizes, int64_t H, const 
                              q_before[j] * f;
                 q_[j] = q_now;
                 p_[j] = q_now * k + a_o * (o * (1 - o) * tc);
-                /* the cotangent of K is A * (c', c', c', h'), of k q * h', of f q_{t-1} * c'; a' = (c', c', c', h') * K */
+                /* cotangents: of K, A * (c', c', c', h'); of k, q h'; of f, q_{t-1} c'. a' = (c', c', c', h') * K */
                 real along_g = a_g * da_[2 * H + j], dh_k = dh_[j] * k, through_f = dc_[j] * slope_f;
                 a[j] = a_i * da_[j] * (1 - 2 * i) + along_g * (1 - i);
                 a[H + j] = a_f * da_[H + j] * (1 - 2 * f) + through_f * q_before[j];
