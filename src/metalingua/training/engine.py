@@ -54,6 +54,7 @@ class Engine:
         batching: Annotated[str, OneOf("auto", "threads", "vmap")] = "auto",
     ):
         keep_freed()
+        torch.set_num_threads(1)  # of the main thread: helpers of its own would spin beside the workers
         self.threads, self.batching = threads or len(os.sched_getaffinity(0)), batching
         self._pool = ThreadPoolExecutor(self.threads, "engine", initializer=torch.set_num_threads, initargs=(1,))
 
