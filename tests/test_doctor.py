@@ -100,9 +100,11 @@ def test_a_torch_that_cannot_be_imported_is_broken(monkeypatch):
     def answer(code, out=0, err=""):
         return lambda _: subprocess.CompletedProcess([], code, out, err)
 
-    said = '{"version": "2.13.0", "threads": 2, "cuda": ["A card"], "mps": false}\n'
+    said = '{"version": "2.13.0", "threads": 2, "cuda": ["A card"], "mps": false, "native": true}\n'
     monkeypatch.setattr(doctor, "_python", answer(0, said))
-    assert marks(devices()) == {"cpu": "ok", "cuda:0": "ok"}
+    assert marks(devices()) == {"cpu": "ok", "C compiler": "ok", "cuda:0": "ok"}
+    monkeypatch.setattr(doctor, "_python", answer(0, said.replace("true", "false")))
+    assert marks(devices())["no C compiler"] == "note"
     monkeypatch.setattr(doctor, "_python", answer(1, "", "Traceback\nImportError: no torch here"))
     assert devices()[0].mark == "broken" and "no torch here" in devices()[0].detail
 

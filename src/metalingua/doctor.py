@@ -163,9 +163,10 @@ def wandb_mode(environment: Mapping[str, str], home: Path) -> Finding:
 
 _LOOK_FOR_DEVICES = """
 import json, torch
+from metalingua.model import native
 names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
 print(json.dumps({"version": torch.__version__, "threads": torch.get_num_threads(), "cuda": names,
-                  "mps": torch.backends.mps.is_available()}))
+                  "mps": torch.backends.mps.is_available(), "native": native.library(torch.float32) is not None}))
 """
 
 
@@ -177,6 +178,12 @@ def devices() -> list[Finding]:
         return [Finding("broken", "torch", f"{last}; run make train to install what requirements.txt pins")]
     said = json.loads(ran.stdout.splitlines()[-1])
     found = [Finding("ok", "cpu", f"{os.cpu_count()} cores, {said['threads']} torch threads, torch {said['version']}")]
+    if said["native"]:
+        found.append(Finding("ok", "C compiler", "the LSTM runs its loops in C"))
+    else:
+        found.append(
+            Finding("note", "no C compiler", "the LSTM runs its loops in torch, more slowly: install cc, gcc or clang")
+        )
     found += [Finding("ok", f"cuda:{place}", name) for place, name in enumerate(said["cuda"])]
     return [*found, *([Finding("ok", "mps")] if said["mps"] else [])]
 
