@@ -1,5 +1,6 @@
 """docs/performance.md from made-up measurements."""
 
+import copy
 import shutil
 from dataclasses import asdict, replace
 
@@ -7,6 +8,8 @@ import pytest
 
 from benchmarks import page
 from benchmarks.growth import AXES, name_of, points
+from benchmarks.race import OURS
+from benchmarks.results import Results
 from benchmarks.run import name_of as name_of_race
 from benchmarks.summary import summary
 from benchmarks.time_to_accuracy import reached
@@ -99,3 +102,14 @@ def test_the_first_point_that_is_good_enough_counts():
     curve = [{"accuracy": each, "seconds": i} for i, each in enumerate([0.5, 0.6, 0.59, 0.7])]
     assert reached(curve, 0.6)["seconds"] == 1 and reached(curve, 0.61)["seconds"] == 3
     assert reached(curve, 0.71) is None
+
+
+def test_the_shipped_page_is_that_of_the_shipped_results(tmp_path):
+    path = tmp_path / "performance.md"
+    shutil.copy(page.PAGE, path)
+    page.write(Results().all, path, tmp_path / "growth.png")
+    assert path.read_text() == page.PAGE.read_text()
+    other = copy.deepcopy(Results().all)
+    other["speed"]["W1 tasks=4 threads=2"]["rows"][OURS]["ratio"] += 1
+    page.write(other, path, tmp_path / "growth.png")
+    assert path.read_text() != page.PAGE.read_text()

@@ -90,6 +90,9 @@ def test_on_a_cpu_threads_are_the_choice_and_what_cannot_be_stacked_says_so():
     assert Engine(1).stacks(elsewhere, vmaps=True) and not Engine(1).stacks(elsewhere, vmaps=False)
     assert not LOOPED.stacks(elsewhere, vmaps=True)
     with pytest.raises(UserError, match=r"engine\.batching is vmap.*set engine\.batching=auto"):
-        STACKED.judge(maml(2), tiny_model(), params, EPISODES)
+        STACKED.loss(tiny_model(), params, EPISODES, maml(2).episode_loss, 2, vmaps=False)
+    # a baseline that cannot is judged one task at a time, beside those that can
+    looped, stacked = (engine.judge(maml(2), tiny_model(), params, EPISODES) for engine in (LOOPED, STACKED))
+    assert [each.statistics for each in looped] == [each.statistics for each in stacked]
     with pytest.raises(ValueError, match=r"engine\.batching is both"):
         Engine(1, "both")
