@@ -15,6 +15,9 @@ PRINTED = [  # file, name of the table in it, its runs below experiments/, other
     ("experiments/0001_sentiment/README.md", "sentiment", "0001_sentiment/runs/*", "0001_sentiment/runs/[!4]*"),
     ("experiments/0002_learners/README.md", "fixed", "0002_learners/runs/b*", "0002_learners/runs/a*"),
     ("experiments/0002_learners/README.md", "shuffled", "0002_learners/runs/a*", "0002_learners/runs/b*"),
+    ("experiments/0003_optimizers/README.md", "adam", "0003_optimizers/runs/3*", "0003_optimizers/runs/5*"),
+    ("experiments/0003_optimizers/README.md", "sgd_momentum", "0003_optimizers/runs/9*", "0003_optimizers/runs/5*"),
+    ("experiments/0003_optimizers/README.md", "gradient_descent", "0003_optimizers/runs/5*", "0003_optimizers/runs/9*"),
 ]
 
 
