@@ -13,7 +13,7 @@ from metalingua.limit import Above, AtLeast, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
 from metalingua.task.episode import Episode, Examples
-from metalingua.text.batch import Inputs, joined
+from metalingua.text.batch import joined
 
 
 class Anil(Learner):
@@ -37,10 +37,6 @@ class Anil(Learner):
         tuned: Mapping[str, Sequence[Any]] | None = None,
     ):
         self.label, self.steps, self.step_size, self.inner, self.tuned = label, steps, step_size, inner, tuned
-
-    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        *_, last = self.path(model, params, support)
-        return last
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         problem, features = support.problem, model.features(params, support.inputs)

@@ -13,7 +13,6 @@ from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Examples
-from metalingua.text.batch import Inputs
 
 
 class Boil(Learner):
@@ -51,10 +50,6 @@ class Boil(Learner):
             f"head.{name}.weight": torch.empty(outputs, model.encoder.size).uniform_(-bound, bound, generator=dice)
             for name, outputs in model.heads.items()
         }
-
-    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        *_, last = self.path(model, params, support)
-        return last
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         needed = {name: params[name] for name in model.names(params, support.problem)}

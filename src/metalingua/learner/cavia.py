@@ -13,7 +13,6 @@ from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Examples
-from metalingua.text.batch import Inputs
 
 CONTEXT = "learner.context"
 WEIGHT = "learner.context.weight"
@@ -60,10 +59,6 @@ class Cavia(Learner):
         bound = 1 / math.sqrt(embedding + self.size)
         dice = torch.Generator().manual_seed(seed + crc32(WEIGHT.encode()))  # not the draws that made the embedding
         return {WEIGHT: torch.empty(embedding, self.size).uniform_(-bound, bound, generator=dice)}
-
-    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        *_, last = self.path(model, params, support)
-        return last
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         of_theta, update = support_loss(model, params, support), stepping(self.inner, self.step_size)

@@ -9,7 +9,6 @@ from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, limited
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Examples
-from metalingua.text.batch import Inputs
 
 
 class FineTune(Learner):
@@ -34,10 +33,6 @@ class FineTune(Learner):
         self.label, self.start, self.steps, self.step_size, self.tuned = label, start, steps, step_size, tuned
         self.inner, self.frozen = inner, frozen
         self.needs_head = steps == 0
-
-    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        *_, last = self.path(model, params, support)
-        return last
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         needed = model.names(params, support.problem)

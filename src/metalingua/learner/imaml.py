@@ -12,7 +12,6 @@ from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, limited
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode, Examples
-from metalingua.text.batch import Inputs
 
 Tensors = Sequence[Tensor]
 
@@ -47,11 +46,6 @@ class Imaml(Learner):
         """
         self.label, self.penalty, self.steps, self.step_size = label, penalty, steps, step_size
         self.cg_steps, self.inner, self.tuned = cg_steps, inner, tuned
-
-    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        """Without a graph: see `episode_loss` for the meta-gradient."""
-        *_, last = self.path(model, params, support)
-        return last
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         start = {name: params[name].detach() for name in model.names(params, support.problem)}

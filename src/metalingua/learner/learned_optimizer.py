@@ -12,7 +12,6 @@ from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, Below, limited
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Examples
-from metalingua.text.batch import Inputs
 
 WEIGHT, BIAS = "learner.optimizer.weight", "learner.optimizer.bias"
 SMALLEST = math.exp(-10)  # p = 10 of Andrychowicz et al. (2016)
@@ -52,10 +51,6 @@ class LearnedOptimizer(Learner):
     def init(self, model: Model, seed: int) -> Params:
         """W [2, 6], b [2]: a row a gate, f first; columns as they are read. W is 0, so that b alone speaks at first."""
         return {WEIGHT: torch.zeros(2, 6), BIAS: torch.tensor([self.forget, self.step_size]).logit()}
-
-    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        *_, last = self.path(model, params, support)
-        return last
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         start = {name: params[name] for name in model.names(params, support.problem)}

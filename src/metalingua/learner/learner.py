@@ -1,5 +1,6 @@
 """What every learner is: a mapping from a support set to a predictor."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,8 +70,12 @@ class Learner:
         """What it takes from the meta-training tasks by other means than gradients. Called once, before it adapts."""
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        """One task. Differentiable with respect to `params` if grad mode is on."""
-        raise NotImplementedError
+        """One task: the end of its path, unless a learner says otherwise. Differentiable with respect to `params` if
+        grad mode is on."""
+        last = deque(self.path(model, params, support), maxlen=1)
+        if not last:
+            raise NotImplementedError(f"{type(self).__name__} has neither adapt nor path")
+        return last[0]
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         """The predictors after 0, 1, 2, ... inner steps; none for a learner without steps."""

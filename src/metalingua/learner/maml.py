@@ -11,7 +11,6 @@ from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode, Examples
-from metalingua.text.batch import Inputs
 
 
 class Maml(Learner):
@@ -43,12 +42,8 @@ class Maml(Learner):
         self.inner, self.frozen, self.first_order_tasks = inner, frozen, first_order_tasks
         self.vmaps = first_order_tasks == 0  # what an episode's own number decides is no stack's
 
-    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        """Lines 5 and 6, for one task."""
-        *_, last = self.path(model, params, support)
-        return last
-
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
+        """Lines 5 and 6, for one task."""
         return self._path(model, params, support, self.order)
 
     def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:

@@ -15,7 +15,6 @@ from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode, Examples
-from metalingua.text.batch import Inputs
 
 
 class MamlPlusPlus(Learner):
@@ -48,10 +47,6 @@ class MamlPlusPlus(Learner):
     def init(self, model: Model, seed: int) -> Params:
         """For each parameter its step sizes, [steps]."""
         return {rates(name): torch.full((max(self.steps, 1),), self.step_size) for name in model.init(seed)}
-
-    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        *_, last = self.path(model, params, support)
-        return last
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         """A step beyond those that were trained takes the last one's sizes."""

@@ -11,7 +11,6 @@ from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Examples
-from metalingua.text.batch import Inputs
 
 
 class MetaCurvature(Learner):
@@ -46,10 +45,6 @@ class MetaCurvature(Learner):
             for axis, length in enumerate(value.shape)
             if (name, axis) != (model.rows, 0)
         }
-
-    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        *_, last = self.path(model, params, support)
-        return last
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         start = {name: params[name] for name in model.names(params, support.problem)}

@@ -11,7 +11,6 @@ from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Examples
-from metalingua.text.batch import Inputs
 
 
 class MetaSgd(Learner):
@@ -39,10 +38,6 @@ class MetaSgd(Learner):
     def init(self, model: Model, seed: int) -> Params:
         """A step size for each number of each parameter, in its shape; of the embedding table too, row by row."""
         return {rate(name): torch.full_like(value, self.step_size) for name, value in model.init(seed).items()}
-
-    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        *_, last = self.path(model, params, support)
-        return last
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         start = {name: params[name] for name in model.names(params, support.problem)}

@@ -8,11 +8,11 @@ from torch import Tensor
 from metalingua.learner.descent import descent, stepping, support_loss
 from metalingua.learner.inner import GRADIENT_DESCENT, Inner
 from metalingua.learner.learner import Learner, Predictor
+from metalingua.learner.prototypes import means
 from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
 from metalingua.task.episode import Examples
-from metalingua.text.batch import Inputs
 
 
 class ProtoMaml(Learner):
@@ -38,10 +38,6 @@ class ProtoMaml(Learner):
     def refuses(self, problem: Problem) -> str | None:
         return None if problem.outputs > 1 else "a number has no classes, so no prototypes to make a head from"
 
-    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        *_, last = self.path(model, params, support)
-        return last
-
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         head = prototypes(model.features(params, support.inputs), support)
         # The steps descend on encoder and head as on parameters that know nothing of each other. A view is a new
@@ -60,7 +56,6 @@ def prototypes(features: Tensor, support: Examples) -> Params:
     features   [items, size] of the support texts
     returns    weight 2 c [ways, size], bias -|c|^2 [ways] of each mean c
     """
-    codes = support.problem.codes(support.targets).to(features.dtype)
-    means = (codes.T @ features) / codes.sum(0).unsqueeze(1)
+    centres = means(features, support.problem.codes(support.targets))
     name = f"head.{support.problem.name}"
-    return {f"{name}.weight": 2 * means, f"{name}.bias": -means.square().sum(1)}
+    return {f"{name}.weight": 2 * centres, f"{name}.bias": -centres.square().sum(1)}

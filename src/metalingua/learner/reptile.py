@@ -13,7 +13,7 @@ from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode, Examples
-from metalingua.text.batch import Inputs, joined
+from metalingua.text.batch import joined
 
 
 class Reptile(Learner):
@@ -43,10 +43,6 @@ class Reptile(Learner):
         """
         self.label, self.steps, self.step_size, self.tuned = label, steps, step_size, tuned
         self.examples, self.inner = examples, inner
-
-    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        *_, last = self.path(model, params, support)
-        return last
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         """Of first order where gradients are asked for."""

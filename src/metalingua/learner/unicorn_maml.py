@@ -12,7 +12,6 @@ from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
 from metalingua.task.episode import Examples
-from metalingua.text.batch import Inputs
 
 WEIGHT = "learner.class.weight"
 
@@ -51,10 +50,6 @@ class UnicornMaml(Learner):
     def init(self, model: Model, seed: int) -> Params:
         """The row, [size], at zero, as heads are."""
         return {WEIGHT: torch.zeros(model.encoder.size)}
-
-    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        *_, last = self.path(model, params, support)
-        return last
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         problem, row = support.problem, params[WEIGHT]

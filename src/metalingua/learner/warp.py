@@ -16,7 +16,6 @@ from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
 from metalingua.task.episode import Examples
-from metalingua.text.batch import Inputs
 
 EMBEDDING = "learner.warp.embedding"
 FEATURES = "learner.warp.features"
@@ -49,10 +48,6 @@ class Warp(Learner):
         """Identities [embedding, embedding] and [size, size]: it begins as MAML."""
         embedding = model.init(seed)[model.rows].shape[1]
         return {EMBEDDING: torch.eye(embedding), FEATURES: torch.eye(model.encoder.size)}
-
-    def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        *_, last = self.path(model, params, support)
-        return last
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         problem = support.problem
