@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from time import perf_counter
 from typing import Annotated, Any
 
@@ -56,6 +57,7 @@ class Engine:
         keep_freed()
         torch.set_num_threads(1)  # of the main thread: helpers of its own would spin beside the workers
         self.threads, self.batching = threads or len(os.sched_getaffinity(0)), batching
+        _settle_kernels()
         self._pool = ThreadPoolExecutor(self.threads, "engine", initializer=torch.set_num_threads, initargs=(1,))
 
     def stacks(self, params: Params, vmaps: bool) -> bool:
@@ -156,6 +158,18 @@ class Engine:
             statistics = problem.statistics(outputs, episode.query.targets)
             judged.append(Judgement(statistics, seconds, changed, problem.predictions(outputs)))
         return judged
+
+
+@cache
+def _settle_kernels() -> None:
+    """Call the linear algebra library once from one thread. It looks at the processor at its first call, and of two
+    first calls at once one may get another kernel, which rounds otherwise: then two runs of a config differ in bits."""
+    for dtype in (torch.float32, torch.float64):
+        x = torch.ones(16, 16, dtype=dtype)
+        torch.addmm(x, x, x)
+        torch.bmm(x.unsqueeze(0), x.unsqueeze(0))
+        for function in (torch.exp, torch.log, torch.tanh, torch.sigmoid):
+            function(x)
 
 
 def localise(model: Model, params: Params, episode: Episode) -> Params:
