@@ -28,7 +28,7 @@ class Ours:
         self.model, self.learner, self.engine = model(w), learner(w), Engine(threads)
         start = translated(dict(network.named_parameters()), w.ways)
         self.params = {name: value.requires_grad_() for name, value in start.items()}
-        self.optimizer = torch.optim.Adam(self.params.values(), lr=w.lr)
+        self.optimizer = torch.optim.Adam(self.params.values(), lr=w.lr, fused=True)
 
     def gradients(self, batch: Sequence[Episode]) -> None:
         self.optimizer.zero_grad()

@@ -64,7 +64,7 @@ def module(w: Workload) -> MetaLearnerModule:
                "hidden": w.size, "pooling": "mean"}  # fmt: skip
     learner = {"_target_": "metalingua.learner.maml.Maml", "label": "MAML", "steps": w.steps,
                "step_size": w.step_size, "order": 1}  # fmt: skip
-    optimizer = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": w.lr}
+    optimizer = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": w.lr, "fused": True}
     return MetaLearnerModule(encoder, {f"classification_{w.ways}": w.ways}, learner, optimizer, seed=0)
 
 

@@ -31,7 +31,7 @@ class Peer:
             raise MethodAbsent(f"{type(self).__name__} has no {w.method}")
         self.w, self.network = w, network
         self.adapted = network.head if w.method == "anil" else network  # the module that the inner loop moves
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=w.lr)
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=w.lr, fused=True)
         self.prepare()
 
     def prepare(self) -> None:

@@ -1,5 +1,7 @@
 """Both Lightning modules under Lightning's own calls."""
 
+import math
+
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -94,9 +96,13 @@ def test_every_optimizer_descends(folder, reading, optimizer):
 
 def test_gradients_that_are_not_finite_stop_the_step(folder, reading):
     module = tiny.training(folder, reading=reading).module
-    for parameter in module.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    module.on_before_optimizer_step(None)
-    next(module.parameters()).grad[0] = float("inf")
-    with pytest.raises(Diverged, match="outer gradient is not a finite number at step 0.*optimizer.lr"):
-        module.on_before_optimizer_step(None)
+    parameters = list(module.parameters())
+    numbers = sum(parameter.numel() for parameter in parameters)
+    for settings, most in (((1.0, None), 1 / math.sqrt(numbers)), ((1.0, "value"), 1.0), ((None, None), 2.0)):
+        for parameter in parameters:
+            parameter.grad = torch.full_like(parameter, 2.0)
+        module.configure_gradient_clipping(None, *settings)
+        assert max(float(parameter.grad.max()) for parameter in parameters) == pytest.approx(most)
+        parameters[0].grad[0] = float("inf")
+        with pytest.raises(Diverged, match="outer gradient is not a finite number at step 0.*optimizer.lr"):
+            module.configure_gradient_clipping(None, *settings)

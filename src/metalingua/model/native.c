@@ -41,15 +41,17 @@ enum { LANES = BYTES / sizeof(real), WIDTH = 2 * LANES };
 
 int64_t width(void) { return WIDTH; }
 
-/* C [R, WIDTH] += A [R, depth] B [depth, WIDTH]; A[r, k] lies at r * a_row + k * a_depth. */
+/* C [R, WIDTH] = D [R, WIDTH] + A [R, depth] B [depth, WIDTH]; A[r, k] lies at r * a_row + k * a_depth. D's row r is
+   the place[r]-th; without `place`, D is C. */
 static inline __attribute__((always_inline)) void block(const int R, int64_t depth, const real *A, int64_t a_row,
-                                                        int64_t a_depth, const real *B, int64_t b_row, real *C,
-                                                        int64_t c_row) {
+                                                        int64_t a_depth, const real *B, int64_t b_row, const real *D,
+                                                        const int64_t *place, real *C, int64_t c_row) {
     vec sum[ROWS][2];
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
-        sum[r][0] = *(const vec *)(C + r * c_row);
-        sum[r][1] = *(const vec *)(C + r * c_row + LANES);
+        const real *from = place ? D + place[r] * c_row : C + r * c_row;
+        sum[r][0] = *(const vec *)from;
+        sum[r][1] = *(const vec *)(from + LANES);
     }
     for (int64_t k = 0; k < depth; k++) {
         vec b0 = *(const vec *)(B + k * b_row), b1 = *(const vec *)(B + k * b_row + LANES);
@@ -67,14 +69,16 @@ static inline __attribute__((always_inline)) void block(const int R, int64_t dep
     }
 }
 
-/* C [rows, WIDTH] += A B. Every sum is in the order of depth, however many rows there are. */
+/* C [rows, WIDTH] = D + A B. Every sum is in the order of depth, however many rows there are. */
 static inline __attribute__((always_inline)) void column(int64_t rows, int64_t depth, const real *A, int64_t a_row,
-                                                         int64_t a_depth, const real *B, int64_t b_row, real *C,
-                                                         int64_t c_row) {
+                                                         int64_t a_depth, const real *B, int64_t b_row, const real *D,
+                                                         const int64_t *place, real *C, int64_t c_row) {
     int64_t blocks = (rows + ROWS - 1) / ROWS;
     for (int64_t r = 0, R; r < rows; r += R, blocks--) {
         R = (rows - r + blocks - 1) / blocks;
-#define CASE(n) case n: block(n, depth, A + r * a_row, a_row, a_depth, B, b_row, C + r * c_row, c_row); break;
+        const real *A_ = A + r * a_row;
+        const int64_t *place_ = place ? place + r : 0;
+#define CASE(n) case n: block(n, depth, A_, a_row, a_depth, B, b_row, D, place_, C + r * c_row, c_row); break;
         switch (R) {
             CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #if ROWS > 6
@@ -87,12 +91,19 @@ static inline __attribute__((always_inline)) void column(int64_t rows, int64_t d
 /* C [rows, columns] += A [rows, depth] B, where B [columns / WIDTH, depth, WIDTH] */
 static void product(int64_t rows, int64_t depth, int64_t columns, const real *A, const real *B, real *C) {
     for (int64_t j = 0; j < columns; j += WIDTH, B += depth * WIDTH)
-        column(rows, depth, A, depth, 1, B, WIDTH, C + j, columns);
+        column(rows, depth, A, depth, 1, B, WIDTH, 0, 0, C + j, columns);
+}
+
+/* the same, added to D[place] [rows, columns] in place of C */
+static void product_onto(int64_t rows, int64_t depth, int64_t columns, const real *A, const real *B, const real *D,
+                         const int64_t *place, real *C) {
+    for (int64_t j = 0; j < columns; j += WIDTH, B += depth * WIDTH)
+        column(rows, depth, A, depth, 1, B, WIDTH, D + j, place, C + j, columns);
 }
 
 /* C [rows, columns] += A^T B, where A [depth, rows], B [depth, columns] */
 static void outer_product(int64_t rows, int64_t depth, int64_t columns, const real *A, const real *B, real *C) {
-    for (int64_t j = 0; j < columns; j += WIDTH) column(rows, depth, A, 1, rows, B + j, columns, C + j, columns);
+    for (int64_t j = 0; j < columns; j += WIDTH) column(rows, depth, A, 1, rows, B + j, columns, 0, 0, C + j, columns);
 }
 
 static const real taylor[] = {
@@ -119,9 +130,8 @@ void forward(int64_t steps, const int64_t *sizes, int64_t H, const real *weight,
              const int64_t *place, const real *x, real *gates, real *h, real *c, real *tanh_c) {
     int64_t before = 0;
     for (int64_t t = 0, row = 0; t < steps; t++) {
-        for (int64_t r = row; r < row + sizes[t]; r++)
-            memcpy(gates + r * 4 * H, x + place[r] * 4 * H, 4 * H * sizeof(real));
-        if (t) product(sizes[t], H, 4 * H, h + before * H, weight, gates + row * 4 * H);
+        /* no state before the first step: a product of depth 0 */
+        product_onto(sizes[t], t ? H : 0, 4 * H, h + before * H, weight, x, place + row, gates + row * 4 * H);
         for (int64_t r = 0; r < sizes[t]; r++) {
             const real *c_before = t ? c + (before + r) * H : zeros;
             real *restrict a = gates + (row + r) * 4 * H, *restrict h_ = h + (row + r) * H;
@@ -142,21 +152,25 @@ void forward(int64_t steps, const int64_t *sizes, int64_t H, const real *weight,
     }
 }
 
-/* da [rows, 4H], dh and dc [rows, H]; or, unless `keep`, [2, items, .] of the last two steps. dx [words, 4H] and
-   dweight [4H, H], zeros at first. Each of h_out, c_out and a_out may be NULL. weight [H / WIDTH, 4H, WIDTH] */
+/* da [rows, 4H], dh and dc [rows, H]; or, unless `keep`, da [room, 4H] of the steps since dweight was last added to, dh
+   and dc [2, items, H] of the last two. dx [words, 4H]; dweight [4H, H], zeros at first. Each of h_out, c_out and a_out
+   may be NULL. past [room, H], room >= 3 items, and seen [words], zeros at first, are for work.
+   weight [H / WIDTH, 4H, WIDTH] */
 void gradient(int64_t steps, const int64_t *sizes, int64_t H, const real *weight, int64_t keep, const real *zeros,
               const int64_t *place, const real *h_out, const real *c_out, const real *a_out,
               const real *h, const real *c, const real *gates, const real *tanh_c,
-              real *dx, real *dweight, real *da, real *dh, real *dc) {
-    int64_t row = 0;
+              int64_t words, uint8_t *seen, int64_t room, real *past, real *dx, real *dweight, real *da, real *dh, real *dc) {
+    int64_t row = 0, at = room, da_from = 0;
     for (int64_t t = 0; t < steps; t++) row += sizes[t];
     for (int64_t t = steps - 1, next = row, going_on = 0; t >= 0; next = row, going_on = sizes[t], t--) {
         row -= sizes[t];
         int64_t before = t ? row - sizes[t - 1] : 0;
         int64_t to = keep ? row : t % 2 * sizes[0], from = keep ? next : (t + 1) % 2 * sizes[0];
+        at = at < sizes[t] ? room - sizes[t] : at - sizes[t]; /* `past` and da fill from their ends */
+        int64_t da_to = keep ? row : at;
         if (h_out) memcpy(dh + to * H, h_out + row * H, sizes[t] * H * sizeof(real));
         else memset(dh + to * H, 0, sizes[t] * H * sizeof(real));
-        if (going_on) product(going_on, 4 * H, H, da + from * 4 * H, weight, dh + to * H);
+        if (going_on) product(going_on, 4 * H, H, da + da_from * 4 * H, weight, dh + to * H);
         for (int64_t r = 0; r < sizes[t]; r++) {
             int64_t here = row + r;
             const real *c_before = t ? c + (before + r) * H : zeros;
@@ -165,8 +179,9 @@ void gradient(int64_t steps, const int64_t *sizes, int64_t H, const real *weight
             const real *f_next = r < going_on ? gates + (next + r) * 4 * H + H : zeros;
             const real *c_more = c_out ? c_out + here * H : zeros, *a_more = a_out ? a_out + here * 4 * H : zeros;
             const real *dh_ = dh + (to + r) * H;
-            real *restrict dc_ = dc + (to + r) * H, *restrict da_ = da + (to + r) * 4 * H;
+            real *restrict dc_ = dc + (to + r) * H, *restrict da_ = da + (da_to + r) * 4 * H;
             real *restrict dx_ = dx + place[here] * 4 * H;
+            if (!seen[place[here]]) memset(dx_, 0, 4 * H * sizeof(real)), seen[place[here]] = 1;
 #pragma GCC ivdep
             for (int64_t j = 0; j < H; j++) {
                 real i = s[j], f = s[H + j], g = s[2 * H + j], o = s[3 * H + j], tc = tanh_[j];
@@ -180,8 +195,14 @@ void gradient(int64_t steps, const int64_t *sizes, int64_t H, const real *weight
                 dx_[j] += to_i, dx_[H + j] += to_f, dx_[2 * H + j] += to_g, dx_[3 * H + j] += to_o;
             }
         }
-        if (t) outer_product(4 * H, sizes[t], H, da + to * 4 * H, h + before * H, dweight);
+        da_from = da_to;
+        if (!t) memset(past + at * H, 0, sizes[t] * H * sizeof(real));
+        else memcpy(past + at * H, h + before * H, sizes[t] * H * sizeof(real));
+        if (!t || at < sizes[t - 1]) /* one product for many steps: dweight is larger than what is added to it */
+            outer_product(4 * H, room - at, H, da + da_to * 4 * H, past + at * H, dweight);
     }
+    for (int64_t w = 0; w < words; w++)
+        if (!seen[w]) memset(dx + w * 4 * H, 0, 4 * H * sizeof(real));
 }
 
 /* p [rows, H], and the cotangents of c [rows, H] and a [rows, 4H] by way of K, k and f. A [rows, 4H] holds U's part and

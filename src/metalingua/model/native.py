@@ -25,6 +25,7 @@ _FLAGS = ["-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-co
 _TUNED = [["-march=native", "-mprefer-vector-width=512"], ["-march=native"], ["-mcpu=native"], []]
 _REALS = {torch.float32: [], torch.float64: ["-DDOUBLE"]}
 _compiling = threading.Lock()
+ROOM = 96  # rows that the recurrent weight's gradient takes at once, if three steps have not more
 
 
 def serves(x: Tensor, hidden: int) -> bool:
@@ -80,11 +81,12 @@ def gradient(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """x' [words, 4H], W', a' [rows, 4H], h' and c' [rows, H]; without the last three, which only a second derivative
     needs, unless `keep`."""
-    hidden, rows = weight.shape[1], len(h) if keep else 2 * sizes[0]
-    dx, dweight = gates.new_zeros(words, 4 * hidden), gates.new_zeros(4 * hidden, hidden)
-    da, dh, dc = gates.new_empty(rows, 4 * hidden), gates.new_empty(rows, hidden), gates.new_empty(rows, hidden)
+    hidden, room, rows = weight.shape[1], max(3 * sizes[0], ROOM), len(h) if keep else 2 * sizes[0]
+    dx, dweight = gates.new_empty(words, 4 * hidden), gates.new_zeros(4 * hidden, hidden)
+    da, past = gates.new_empty(len(h) if keep else room, 4 * hidden), gates.new_empty(room, hidden)
+    dh, dc, seen = gates.new_empty(rows, hidden), gates.new_empty(rows, hidden), place.new_zeros(words, dtype=torch.uint8)
     along_rows = weight.reshape(4 * hidden, -1, _width(weight.dtype)).transpose(0, 1)
-    given = [_zeros(gates), place, h_out, c_out, a_out, h, c, gates, tanh_c]
+    given = [_zeros(gates), place, h_out, c_out, a_out, h, c, gates, tanh_c, words, seen, room, past]
     _call("gradient", sizes, hidden, along_rows, int(keep), *given, dx, dweight, da, dh, dc)
     return (dx, dweight, da, dh, dc) if keep else (dx, dweight, *gates.new_empty(3, 0))
 

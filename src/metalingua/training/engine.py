@@ -97,7 +97,7 @@ class Engine:
         """
         if self.stacks(params, vmaps):
             loss, slopes = stacked_slopes(model, params, episodes, episode_loss, order)
-            return _Precomputed.apply(loss, slopes, *params.values())
+            return _Precomputed.apply(loss, slopes, 1, *params.values())
         device = params[model.rows].device
 
         def one(episode: Episode) -> tuple[Tensor, list[Tensor | None]]:
@@ -118,7 +118,7 @@ class Engine:
                 else:
                     into.add_(grad)
         mean = torch.stack([loss for loss, _ in results]).mean()
-        return _Precomputed.apply(mean, [each.div_(len(episodes)) for each in total.values()], *params.values())
+        return _Precomputed.apply(mean, list(total.values()), len(episodes), *params.values())
 
     def judge(self, learner: Learner, model: Model, params: Params, episodes: Sequence[Episode]) -> list[Judgement]:
         """Adapt to every support set and answer its queries, by the same call as in training.
@@ -189,10 +189,13 @@ class _Precomputed(torch.autograd.Function):
     """A loss with its gradients, worked out already: so optimisation, clipping and accumulation stay Lightning's."""
 
     @staticmethod
-    def forward(ctx: Any, loss: Tensor, grads: list[Tensor], *params: Tensor) -> Tensor:
-        ctx.grads = grads
+    def forward(ctx: Any, loss: Tensor, sums: list[Tensor], tasks: int, *params: Tensor) -> Tensor:
+        """`sums` of the gradients of `tasks` tasks, the caller's no more: backward writes into them."""
+        ctx.sums, ctx.tasks = sums, tasks
         return loss.clone()
 
     @staticmethod
     def backward(ctx: Any, *incoming: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *(grad * incoming[0] for grad in ctx.grads)
+        sums, ctx.sums = ctx.sums, None  # held by nobody, they become `.grad` without a copy
+        scale = incoming[0] / ctx.tasks
+        return None, None, None, *(each.mul_(scale) for each in sums)

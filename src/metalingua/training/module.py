@@ -1,5 +1,6 @@
 """Lightning's half: move, step, log. Mathematics lives in learner/ and model/, the loop over tasks in the engine."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -84,10 +85,19 @@ class SharedParameterModule(pl.LightningModule):
         self.log("train/loss", loss, batch_size=len(batch), prog_bar=True)
         return loss
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        grads = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
-        if not torch.isfinite(torch.nn.utils.get_total_norm(grads)):
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Lightning's, but for the norm, which is worked out once: to clip by, and to see whether it is finite."""
+        by_norm = gradient_clip_val is not None and gradient_clip_algorithm in (None, "norm")
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val if by_norm else math.inf)
+        if not torch.isfinite(norm):
             raise Diverged("the norm of the outer gradient", self.global_step)
+        if gradient_clip_val is not None and not by_norm:
+            torch.nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return instantiate(self.optimizer, _partial_=True)(self.parameters())
