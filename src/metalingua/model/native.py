@@ -84,7 +84,11 @@ def gradient(
     hidden, room, rows = weight.shape[1], max(3 * sizes[0], ROOM), len(h) if keep else 2 * sizes[0]
     dx, dweight = gates.new_empty(words, 4 * hidden), gates.new_zeros(4 * hidden, hidden)
     da, past = gates.new_empty(len(h) if keep else room, 4 * hidden), gates.new_empty(room, hidden)
-    dh, dc, seen = gates.new_empty(rows, hidden), gates.new_empty(rows, hidden), place.new_zeros(words, dtype=torch.uint8)
+    dh, dc, seen = (
+        gates.new_empty(rows, hidden),
+        gates.new_empty(rows, hidden),
+        place.new_zeros(words, dtype=torch.uint8),
+    )
     along_rows = weight.reshape(4 * hidden, -1, _width(weight.dtype)).transpose(0, 1)
     given = [_zeros(gates), place, h_out, c_out, a_out, h, c, gates, tanh_c, words, seen, room, past]
     _call("gradient", sizes, hidden, along_rows, int(keep), *given, dx, dweight, da, dh, dc)
