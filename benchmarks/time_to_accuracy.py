@@ -151,10 +151,10 @@ def measure(overrides: Sequence[str]) -> dict[str, Any]:
     quiet()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         cfg = compose("train", [f"corpus.cache={ROOT / 'data'}", *overrides])
-    tasks = read(cfg).tasks
-    data = EpisodeData(tasks, seed=cfg.seed, steps=cfg.steps, meta_batch=cfg.meta_batch,
+    reading = read(cfg)
+    data = EpisodeData(reading.tasks, seed=cfg.seed, steps=cfg.steps, meta_batch=cfg.meta_batch,
                        validation=cfg.episodes.validation, test=1)  # fmt: skip
-    module = build_module(cfg, plain(cfg), tasks)
+    module = build_module(cfg, plain(cfg), reading)
     theirs, ours = Theirs(cfg, module), Ours(cfg, module)  # in this order: they copy the fresh weights
     judge, episodes = Engine(), data.episodes("meta_validation")
 

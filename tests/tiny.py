@@ -243,7 +243,7 @@ def training(folder, *words, reading=None):
 
     cfg = compose(folder, *words)
     directory = RunDirectory(folder / "outputs" / cfg.name / run.run_hash(run.plain(cfg)))
-    return run.Training(cfg, run.plain(cfg), directory, (reading or run.read(cfg)).tasks)
+    return run.Training(cfg, run.plain(cfg), directory, reading or run.read(cfg))
 
 
 def wait_for(condition, seconds=30):

@@ -28,6 +28,7 @@ class Cavia(Learner):
     """
 
     training = "meta"
+    needs_table = True
     needs_head = True
     vmaps = True
 

@@ -37,6 +37,7 @@ class DistributionalSignatures(Learner):
     """Meta-learns attention to words from how they are spread, under a head of ridge regression."""
 
     training = "meta"
+    needs_table = True
     vmaps = False  # it packs texts by their lengths, which a batch of tasks does not share
 
     @limited("learner")

@@ -26,6 +26,7 @@ class Warp(Learner):
     a task adapts."""
 
     training = "meta"
+    needs_table = True
     needs_head = True
     own_layers = True
     vmaps = True

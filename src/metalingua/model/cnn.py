@@ -10,11 +10,11 @@ from torch.nn import functional as F
 
 from metalingua.limit import AtLeast, limited
 from metalingua.model import lookup
-from metalingua.model.model import Params
+from metalingua.model.model import Encoder, Params
 from metalingua.text.batch import Inputs
 
 
-class CnnEncoder:
+class CnnEncoder(Encoder):
     """Embedding(vocabulary, embedding) -> Conv1d(filters) of each width -> ReLU -> maximum over time, concatenated.
 
     Kim (2014), arXiv:1408.5882, section 2, without dropout. What conf/model/cnn.yaml builds.

@@ -10,14 +10,14 @@ from torch.nn import functional as F
 from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.model import native, recurrence
 from metalingua.model.derivative import order
-from metalingua.model.model import Params
+from metalingua.model.model import Encoder, Params
 from metalingua.text.batch import Inputs
 from metalingua.text.packing import Packing
 
 FUSED_ABOVE = 0.67  # share of real tokens among all, above which the fused kernel wins
 
 
-class LstmEncoder:
+class LstmEncoder(Encoder):
     """Embedding(vocabulary, embedding) -> LSTM(hidden), padding masked. What conf/model/lstm.yaml builds.
 
     vocabulary  rows of the embedding table, padding (id 0) included

@@ -1,7 +1,6 @@
 """A model: an encoder's features under one linear head a problem. Pure functions of (params, inputs)."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -9,25 +8,29 @@ from torch.nn.functional import linear
 
 from metalingua.problem.problem import Problem
 from metalingua.text.batch import Inputs
+from metalingua.text.tokenizer import Tokenizer
 
 Params = dict[str, Tensor]
 
 
-class Encoder(Protocol):
+class Encoder:
     """What conf/model builds: texts to features."""
 
-    rows: str  # the parameter whose first axis is token ids
+    rows = ""  # the parameter whose first axis is token ids; "" where none of those that are learned is such a table
     size: int  # features a text
-    derivatives: int  # highest derivative it has: 2, or 1 for kernels without a double backward
-    vmaps: bool  # whether it runs under torch.vmap, its derivatives too
+    derivatives = 2  # highest derivative it has: 2, or 1 for kernels without a double backward
+    vmaps = False  # whether it runs under torch.vmap, its derivatives too
+
+    def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
+        """Told once, before `init`, how texts are read, and every text that any task may draw."""
 
     def init(self, generator: torch.Generator) -> Params:
-        """Fresh parameters."""
-        ...
+        """The parameters that are learned, as they are at first; a pure function of the generator's state."""
+        raise NotImplementedError
 
     def features(self, params: Params, inputs: Inputs) -> Tensor:
-        """[items, size]. `inputs.tokens` index params[self.rows]."""
-        ...
+        """[items, size]. `inputs.tokens` index params[self.rows]; `inputs.token_ids` are the tokenizer's own."""
+        raise NotImplementedError
 
 
 class Model:
@@ -36,7 +39,7 @@ class Model:
     def __init__(self, encoder: Encoder, heads: Mapping[str, int]):
         """`heads`: problem name to outputs."""
         self.encoder, self.heads = encoder, dict(heads)
-        self.rows = f"encoder.{encoder.rows}"
+        self.rows = f"encoder.{encoder.rows}"  # "encoder." is no parameter's name, nor the end of one
 
     def init(self, seed: int) -> Params:
         """Fresh parameters, the same for the same seed. Heads start at zero, so no class is preferred."""

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from metalingua.limit import AtLeast, limited
 from metalingua.model import layer
 from metalingua.model.derivative import transformed
-from metalingua.model.model import Params
+from metalingua.model.model import Encoder, Params
 from metalingua.text.batch import Inputs
 
 LAYER = (  # in the order of layer.Weights
@@ -29,7 +29,7 @@ LAYER = (  # in the order of layer.Weights
 )
 
 
-class TransformerEncoder:
+class TransformerEncoder(Encoder):
     """Embedding(vocabulary, dim) + learned positions -> post-norm layers -> mean over the real tokens.
 
     Vaswani et al. (2017), arXiv:1706.03762, section 3, as torch.nn.TransformerEncoderLayer has it, without dropout.

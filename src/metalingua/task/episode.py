@@ -119,6 +119,6 @@ class Episodes:
         labels: np.ndarray,
     ) -> Examples:
         inputs = pad([place[task.tokens[i]] for i in items], [task.texts[i] for i in items])
-        if self.frequency is not None:
-            inputs = replace(inputs, frequency=self.frequency[rows])
+        frequency = None if self.frequency is None else self.frequency[rows]
+        inputs = replace(inputs, frequency=frequency, ids=torch.from_numpy(rows))
         return Examples(problem, inputs, problem.targets(labels), task.labels[items])

@@ -16,7 +16,7 @@ from metalingua.task.episode import Episodes
 from metalingua.task.leakage import SPLITS, LeakageError, Pool, gate
 from metalingua.task.task import Rule, Task, make_task
 from metalingua.text.normal import position
-from metalingua.text.word import WordTokenizer
+from metalingua.text.tokenizer import Tokenizer
 
 
 class Tasks:
@@ -146,7 +146,7 @@ class Tasks:
                             "meta-test: take another corpus, or set task.held_out=nothing"
                         )
 
-    def encode(self, tokenizer: WordTokenizer) -> None:
+    def encode(self, tokenizer: Tokenizer) -> None:
         """Fit `tokenizer` on the meta-training texts alone, then read every task with it."""
         tokenizer.fit(dict.fromkeys(text for task in self.splits["meta_train"] for text in task.texts))
         known: dict[str, np.ndarray] = {}

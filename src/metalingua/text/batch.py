@@ -20,9 +20,15 @@ class Inputs:
     lengths: Tensor  # [items] int64, each at least 1
     texts: tuple[str, ...]  # what was read, for learners that do not look at tokens
     frequency: Tensor | None = None  # [rows] each row's token's share of the tokens of meta-training text; padding: 0
+    ids: Tensor | None = None  # [rows] int64, the token id of each row that `tokens` count in; None: they are ids
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def token_ids(self) -> Tensor:
+        """`tokens` as the tokenizer numbers them, [items, length] int64."""
+        return self.tokens if self.ids is None else self.ids[self.tokens]
 
     @cached_property
     def packing(self) -> Packing:
@@ -54,4 +60,4 @@ def joined(first: Inputs, second: Inputs) -> Inputs:
     length = max(first.tokens.shape[1], second.tokens.shape[1])
     tokens = [pad_columns(each.tokens, (0, length - each.tokens.shape[1])) for each in (first, second)]
     lengths = torch.cat([first.lengths, second.lengths])
-    return Inputs(torch.cat(tokens), lengths, first.texts + second.texts, first.frequency)
+    return Inputs(torch.cat(tokens), lengths, first.texts + second.texts, first.frequency, first.ids)

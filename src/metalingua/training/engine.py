@@ -25,7 +25,7 @@ from metalingua.model.derivative import derivatives
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode
 from metalingua.training.memory import keep_freed
-from metalingua.training.stack import placed, stacked_answers, stacked_slopes
+from metalingua.training.stack import device_of, placed, stacked_answers, stacked_slopes
 
 EpisodeLoss = Callable[[Model, Params, Episode], Tensor]
 AT_ONCE = 64  # episodes judged as one: validation has hundreds, which need not fit into memory together
@@ -67,8 +67,7 @@ class Engine:
                 "engine.batching is vmap: this learner or this model cannot run many tasks as one (its class says "
                 "vmaps = False, and why); set engine.batching=auto, or choose another model=cnn, learner=maml"
             )
-        elsewhere = any(value.device.type != "cpu" for value in params.values())
-        return vmaps and (self.batching == "vmap" or (self.batching == "auto" and elsewhere))
+        return vmaps and (self.batching == "vmap" or (self.batching == "auto" and device_of(params).type != "cpu"))
 
     def map(self, function: Callable[[Episode], Any], episodes: Sequence[Episode]) -> list[Any]:
         """`function` of every episode, in order, with the caller's grad mode."""
@@ -98,7 +97,7 @@ class Engine:
         if self.stacks(params, vmaps):
             loss, slopes = stacked_slopes(model, params, episodes, episode_loss, order)
             return _Precomputed.apply(loss, slopes, 1, *params.values())
-        device = params[model.rows].device
+        device = device_of(params)
 
         def one(episode: Episode) -> tuple[Tensor, list[Tensor | None]]:
             episode = placed(episode, device)
@@ -129,7 +128,7 @@ class Engine:
         if vmaps and self.stacks(params, vmaps):  # a baseline that cannot is judged one task at a time
             chunks = [episodes[first : first + AT_ONCE] for first in range(0, len(episodes), AT_ONCE)]
             return [each for chunk in chunks for each in self._judge_stacked(learner, model, params, chunk)]
-        device = params[model.rows].device
+        device = device_of(params)
 
         def one(episode: Episode) -> Judgement:
             episode = placed(episode, device)

@@ -1,6 +1,7 @@
 """Lightning's half: move, step, log. Mathematics lives in learner/ and model/, the loop over tasks in the engine."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from metalingua.error import UserError
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode
+from metalingua.text.tokenizer import Tokenizer
 from metalingua.training.engine import Engine
 
 
@@ -52,10 +54,22 @@ class SharedParameterModule(pl.LightningModule):
         self.learner = instantiate(learner, _convert_="all")
         self.optimizer = optimizer
         self.engine = Engine(threads, batching)
-        fresh = self.model.init(seed) | self.learner.init(self.model, seed)
         # Lightning saves parameters under module names, which cannot hold a dot
-        self.weights = nn.ParameterDict({name.replace(".", "/"): nn.Parameter(value) for name, value in fresh.items()})
+        self.weights = nn.ParameterDict(
+            {name.replace(".", "/"): nn.Parameter(value) for name, value in self._fresh().items()}
+        )
         self._scores: dict[str, list[float]] = {}
+
+    def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
+        """Tell the encoder how texts are read and which ones there are, before anything is trained."""
+        self.model.encoder.prepare(tokenizer, texts)
+        with torch.no_grad():
+            for name, value in self._fresh().items():  # as an encoder that knows the words would have them
+                self.params[name].copy_(value)
+
+    def _fresh(self) -> Params:
+        seed = self.hparams["seed"]
+        return self.model.init(seed) | self.learner.init(self.model, seed)
 
     @property
     def params(self) -> Params:
@@ -92,12 +106,13 @@ class SharedParameterModule(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Lightning's, but for the norm, which is worked out once: to clip by, and to see whether it is finite."""
-        by_norm = gradient_clip_val is not None and gradient_clip_algorithm in (None, "norm")
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val if by_norm else math.inf)
+        most = math.inf if gradient_clip_val is None else gradient_clip_val
+        by_value = gradient_clip_algorithm == "value"
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), math.inf if by_value else most)
         if not torch.isfinite(norm):
             raise Diverged("the norm of the outer gradient", self.global_step)
-        if gradient_clip_val is not None and not by_norm:
-            torch.nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
+        if by_value:
+            torch.nn.utils.clip_grad_value_(self.parameters(), most)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return instantiate(self.optimizer, _partial_=True)(self.parameters())

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 import metalingua
 from metalingua.error import UserError
 from metalingua.learner.learner import Learner
-from metalingua.model.model import Model
+from metalingua.model.model import Encoder, Model
 from metalingua.task.tasks import Tasks
 from metalingua.training.learners import Config, build, learner_name, learners, left_out
 
@@ -22,19 +22,19 @@ from metalingua.training.learners import Config, build, learner_name, learners, 
 def refuse_or_go_on(config: Config, tasks: Tasks) -> None:
     """Raise UserError, naming all, if a learner cannot do what it will be asked for."""
     own, compared = learner_name(config["learner"]), config["compare"]
-    derivatives = instantiate(config["model"]).derivatives
+    encoder = instantiate(config["model"])
     keys = {"learner": config["learner"]}
     keys |= {f"compare.{name}": each for name, each in compared.items() if name not in left_out(config)}
     refusals = [
-        f"{key} {words}" for key, each in keys.items() for words in misfits(build(each), tasks, derivatives)
+        f"{key} {words}" for key, each in keys.items() for words in misfits(build(each), tasks, encoder)
     ]  # fmt: skip
     if refusals:
-        able = [name for name, each in offered(config) if not any(misfits(build(each), tasks, derivatives))]
+        able = [name for name, each in offered(config) if not any(misfits(build(each), tasks, encoder))]
         can = f"of conf/learner, these can: {', '.join(able)}" if able else "no learner of conf/learner can"
         way_out = [f"{can}; or take the learner out (~learner@compare.NAME), or the task (~task.SPLIT.NAME)"]
     else:
         way_out = []
-    names = list(Model(instantiate(config["model"]), tasks.heads()).init(seed=0))
+    names = list(Model(encoder, tasks.heads()).init(seed=0))
     for key, each in keys.items():
         refusals += [*_start_problems(key, build(each), config), *_frozen_problems(key, each, names)]
     if f"compare.{own}" in keys:
@@ -43,16 +43,15 @@ def refuse_or_go_on(config: Config, tasks: Tasks) -> None:
         raise UserError("\n  - ".join(["learners, tasks and model do not fit:", *refusals, *way_out]))
 
 
-def misfits(learner: Learner, tasks: Tasks, derivatives: int) -> Iterator[str]:
-    """What it refuses and why, a sentence a reason.
-
-    derivatives   highest derivative that the model has
-    """
-    if learner.training != "none" and learner.order > derivatives:
+def misfits(learner: Learner, tasks: Tasks, encoder: Encoder) -> Iterator[str]:
+    """What it refuses and why, a sentence a reason."""
+    if learner.training != "none" and learner.order > encoder.derivatives:
         yield (
             f"refuses the model: it is meta-trained by derivatives of order {learner.order}, and model has no "
-            f"derivative above order {derivatives}"
+            f"derivative above order {encoder.derivatives}"
         )
+    if learner.needs_table and not encoder.rows:
+        yield "refuses the model: it works on an embedding table, and model has none among what is learned"
     learner.fit(tasks.splits["meta_train"])
     trained = sorted({task.problem.name for task in tasks.splits["meta_train"]})
     reasons = defaultdict(list)

@@ -29,6 +29,7 @@ from metalingua.result import figure
 from metalingua.result.run import RunDirectory, config_hash, read_run, without_secrets, write_atomically
 from metalingua.result.table import markdown, tables
 from metalingua.task.tasks import Tasks
+from metalingua.text.tokenizer import Tokenizer
 from metalingua.training.checkpoint import Checkpoint, WholeFile, read_weights
 from metalingua.training.data import EpisodeData
 from metalingua.training.judging import Candidate, choose, curve, judge, peak_memory_mib
@@ -62,7 +63,7 @@ class Reading:
     """What runs of the same tasks share: tasks with their tokens, and the tokenizer."""
 
     tasks: Tasks
-    tokenizer: str
+    tokenizer: Tokenizer
 
 
 def execute(cfg: DictConfig, reading: Reading | None = None) -> RunDirectory:
@@ -88,7 +89,7 @@ def execute(cfg: DictConfig, reading: Reading | None = None) -> RunDirectory:
         say(f"Left out: compare.{name}: {reason}")
     reading = reading or read(cfg)
     refuse_or_go_on(config, reading.tasks)
-    training = Training(cfg, config, run, reading.tasks)
+    training = Training(cfg, config, run, reading)
     with run.lock():
         if run.done and not again:  # by another process, just now
             return run
@@ -112,12 +113,12 @@ def execute(cfg: DictConfig, reading: Reading | None = None) -> RunDirectory:
 class Training:
     """The module, its data and its trainer, built but not begun: nothing is written yet."""
 
-    def __init__(self, cfg: DictConfig, config: dict[str, Any], run: RunDirectory, tasks: Tasks):
-        self.cfg, self.run = cfg, run
+    def __init__(self, cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Reading):
+        self.cfg, self.run, tasks = cfg, run, reading.tasks
         accumulated = cfg.trainer.get("accumulate_grad_batches", 1)  # batches a step
         self.data = EpisodeData(tasks, seed=cfg.seed, steps=cfg.steps * accumulated, meta_batch=cfg.meta_batch,
                                 validation=cfg.episodes.validation, test=cfg.episodes.test)  # fmt: skip
-        self.module = build_module(cfg, config, tasks)
+        self.module = build_module(cfg, config, reading)
         if self.module.learner.training != "none":
             self.module.engine.stacks(self.module.params, self.module.vmaps)  # refuses what cannot be batched so
         try:
@@ -170,7 +171,7 @@ class Training:
 
 def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Reading, training: Training) -> None:
     tasks, module, data = reading.tasks, training.module, training.data
-    write_atomically(run.path / "tokenizer.json", reading.tokenizer.encode())
+    write_atomically(run.path / "tokenizer.json", reading.tokenizer.to_json().encode())
     trained = training.parameters()
 
     model, engine, scratch = module.model, module.engine, module.model.init(cfg.seed)
@@ -237,9 +238,12 @@ def build_trainer(cfg: DictConfig, **more: Any) -> pl.Trainer:
         raise
 
 
-def build_module(cfg: DictConfig, config: Mapping[str, Any], tasks: Tasks) -> SharedParameterModule:
+def build_module(cfg: DictConfig, config: Mapping[str, Any], reading: Reading) -> SharedParameterModule:
+    tasks = reading.tasks
     kind = MetaLearnerModule if build(config["learner"]).training == "meta" else SharedParameterModule
     module = kind(config["model"], tasks.heads(), config["learner"], config["optimizer"], cfg.seed, **config["engine"])
+    texts = dict.fromkeys(text for split in tasks.splits.values() for task in split for text in task.texts)
+    module.prepare(reading.tokenizer, list(texts))
     module.learner.fit(tasks.splits["meta_train"])
     return module
 
@@ -259,7 +263,7 @@ def read(cfg: DictConfig) -> Reading:
     say(f"  {tasks.found['texts']:,} texts, {dropped:,} {fate}")
     tokenizer = instantiate(cfg.text)
     tasks.encode(tokenizer)
-    return Reading(tasks, tokenizer.to_json())
+    return Reading(tasks, tokenizer)
 
 
 def _about(cfg: DictConfig, task: Any) -> dict[str, Any]:

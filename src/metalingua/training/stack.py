@@ -58,7 +58,7 @@ def stacked_losses(model: Model, params: Params, episodes: Sequence[Episode],
     found: list[Tensor] = []
     places: list[int] = []
     with derivatives(order, transformed=True):
-        for stack in stacks(episodes, params[model.rows].device):
+        for stack in stacks(episodes, device_of(params)):
             found.append(stack.run(lambda mine, episode: episode_loss(model, mine, episode), model, params))
             places += stack.places
     return torch.cat(found)[torch.tensor(places, device=found[0].device).argsort()]
@@ -93,10 +93,15 @@ def stacked_answers(
         return outputs, moved
 
     with torch.no_grad(), derivatives(1, transformed=True):
-        for stack in stacks(episodes, params[model.rows].device):
+        for stack in stacks(episodes, device_of(params)):
             outputs, moved = stack.run(one, model, params)
             found |= dict(zip(stack.places, zip(outputs, moved.tolist(), strict=True), strict=True))
     return [found[place] for place in range(len(episodes))]
+
+
+def device_of(params: Params) -> torch.device:
+    """Where `params` are: all are in one place."""
+    return next(iter(params.values())).device
 
 
 def placed(episode: Episode, device: torch.device) -> Episode:
@@ -128,7 +133,8 @@ def _with(episode: Episode, tensors: Sequence[Tensor]) -> Episode:
     def half(examples: Examples, at: int) -> Examples:
         tokens, lengths, targets = of_halves[3 * at : 3 * at + 3]
         frequency = of_halves[6 + at] if len(of_halves) > 6 else None
-        inputs = replace(examples.inputs, tokens=tokens, lengths=lengths, frequency=frequency)
+        ids = None if examples.inputs.ids is None else rows
+        inputs = replace(examples.inputs, tokens=tokens, lengths=lengths, frequency=frequency, ids=ids)
         return replace(examples, inputs=inputs, targets=targets)
 
     return replace(episode, rows=rows, support=half(episode.support, 0), query=half(episode.query, 1))

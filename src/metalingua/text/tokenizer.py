@@ -1,0 +1,29 @@
+"""What every tokenizer does."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+
+
+class Tokenizer(Protocol):
+    """What conf/text builds: texts to token ids. Id 0 stands where a batch is padded: no text's length counts it."""
+
+    size: int  # rows of an embedding table for its ids
+
+    def fit(self, texts: Iterable[str]) -> "Tokenizer":
+        """Learn from meta-training text, if there is anything to learn."""
+        ...
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Token to id."""
+        ...
+
+    def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
+        """Ids of each text's first `max_length` tokens, int32 [length], never empty."""
+        ...
+
+    def to_json(self) -> str:
+        """The whole tokenizer, as the `tokenizers` library reads it."""
+        ...
