@@ -93,3 +93,14 @@ def test_an_annotation_out_of_reach_hinders_no_other():
     assert Late(unknown="anything").size == 1
     with pytest.raises(ValueError, match=r"late\.size is 0"):
         Late(size=0)
+
+
+def test_a_whole_number_where_a_float_is_asked_for_becomes_one():
+    class Takes:
+        @limited("room")
+        def __init__(self, whole: int, part: Annotated[float, Above(0)], other: float = 2, maybe: float | None = None):
+            self.given = whole, part, other, maybe
+
+    given = Takes(1, 1, maybe=3).given
+    assert given == (1, 1.0, 2, 3.0) and [type(each) for each in given] == [int, float, int, float]
+    assert type(Takes(1, part=2, other=3).given[2]) is float

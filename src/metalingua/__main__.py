@@ -40,6 +40,13 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--figure", type=Path, metavar="FILE", help="draw the same comparison to FILE, a PNG")
     table.set_defaults(do=_table)
 
+    grid = commands.add_parser("grid", help="what runs that differ in their learner's settings reached on validation")
+    grid.add_argument("runs", nargs="+", type=Path, metavar="RUN_OR_FOLDER", help="a run, or a folder of runs")
+    grid.add_argument("--keys", nargs="+", required=True, metavar="KEY", help="of the learner: step_size steps")
+    grid.add_argument("--into", type=Path, metavar="FILE", help="as of `table`")
+    grid.add_argument("--name", help="as of `table`")
+    grid.set_defaults(do=_grid)
+
     keep = commands.add_parser("keep", help="copy what a done run found, without weights, to FOLDER/HASH")
     keep.add_argument("run", type=Path, metavar="RUN")
     keep.add_argument("folder", type=Path, metavar="FOLDER")
@@ -54,19 +61,12 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _table(options: argparse.Namespace) -> int:
-    from metalingua.result.run import RunError, read_run
+    from metalingua.result.run import read_run
     from metalingua.result.table import csv, markdown, tables, terminal
 
-    if (options.into is None) != (options.name is None):
-        raise UserError("--into FILE and --name NAME go together: NAME says which part of FILE to rewrite")
     if options.into and options.format == "csv":
         raise UserError("--into writes Markdown; leave out --format csv, or redirect the output to a file")
-    found, unfinished = _runs(options.runs)
-    for path, state in unfinished:
-        print(f"left out, because it is {state}: {path}", file=sys.stderr)
-    if not found:
-        raise RunError(f"no done run in {', '.join(map(str, options.runs))}; name a run directory or a folder of them")
-    runs = [read_run(path) for path in found]
+    runs = [read_run(path) for path in _done(options)]
     made = tables(runs)
     if options.figure:
         from metalingua.result.figure import comparison
@@ -85,6 +85,31 @@ def _table(options: argparse.Namespace) -> int:
     else:
         print({"markdown": markdown, "csv": csv}[options.format](made), end="")
     return 0
+
+
+def _grid(options: argparse.Namespace) -> int:
+    from metalingua.result.grid import grid
+
+    made = grid(_done(options), options.keys)
+    if options.into:
+        rewrite(options.into, options.name, made)
+    else:
+        print(made, end="")
+    return 0
+
+
+def _done(options: argparse.Namespace) -> list[Path]:
+    """The done runs of `options.runs`; of those that are not, a line each on stderr."""
+    from metalingua.result.run import RunError
+
+    if (options.into is None) != (options.name is None):
+        raise UserError("--into FILE and --name NAME go together: NAME says which part of FILE to rewrite")
+    found, unfinished = _runs(options.runs)
+    for path, state in unfinished:
+        print(f"left out, because it is {state}: {path}", file=sys.stderr)
+    if not found:
+        raise RunError(f"no done run in {', '.join(map(str, options.runs))}; name a run directory or a folder of them")
+    return found
 
 
 def _runs(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, str]]]:

@@ -139,6 +139,7 @@ def limited(room: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorates an `__init__` so that each call keeps to its annotations.
 
     room    the config group whose keys the arguments are: "learner" makes the error say `learner.steps`
+    A whole number is made a float where the annotation is one.
     raises  ValueError naming every argument at fault: key, value, rule. Defaults are trusted.
     """
 
@@ -156,12 +157,16 @@ def limited(room: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
         @functools.wraps(init)
         def enforced(*args: P.args, **kwargs: P.kwargs) -> R:
-            given = signature.bind(*args, **kwargs).arguments
+            bound = signature.bind(*args, **kwargs)
+            given = bound.arguments
             pairs = [(name, given[name], kind) for name, kind in annotations().items() if name in given]
             problems = [text for name, value, kind in pairs if (text := complaint(f"{room}.{name}", value, kind))]
             if problems:
                 raise ValueError("\n".join(problems))
-            return init(*args, **kwargs)
+            for name, value, kind in pairs:
+                if isinstance(value, int) and (get_args(kind) or (kind,))[0] is float:
+                    given[name] = float(value)  # a yaml's 1 is a 1.0 here: a tensor of it must be one of numbers
+            return init(*bound.args, **bound.kwargs)
 
         return enforced
 

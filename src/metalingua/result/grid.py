@@ -1,0 +1,57 @@
+"""Runs that differ in a few settings of their learner: what each reached on meta-validation."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from metalingua.result.run import RunError, read_run
+
+
+def grid(paths: Sequence[Path], keys: Sequence[str]) -> str:
+    """A Markdown table: a row a learner, a column for each combination of values of `keys`, in each the best mean
+    meta-validation score of the run's meta-training, %. Bold: the best of a row; a dash: no such run.
+
+    paths   done or kept runs, one for each learner and combination; no test score is read
+    keys    of the learner's config: "step_size", "steps"
+    """
+    rows: dict[str, dict[tuple[Any, ...], float]] = defaultdict(dict)
+    episodes, seeds = set(), set()
+    for path in paths:
+        label, values, score, facts = _found(path, keys)
+        if values in rows[label]:
+            raise RunError(f"{path}: another run of {label} has the same {', '.join(keys)}; keep one of them")
+        rows[label][values] = score
+        episodes.add(facts[0])
+        seeds.add(facts[1])
+    if len(episodes) > 1 or len(seeds) > 1:
+        raise RunError(f"runs of different seeds {sorted(seeds)} or numbers of validation episodes {sorted(episodes)}")
+    columns = sorted({values for row in rows.values() for values in row})
+    head = [", ".join(f"{key} {value:g}" for key, value in zip(keys, values, strict=True)) for values in columns]
+    lines = ["| learner | " + " | ".join(head) + " |", "| --- |" + " ---: |" * len(columns)]
+    for label, row in sorted(rows.items()):
+        best = max(row.values())
+        cells = [f"{100 * row[each]:.1f}" if each in row else "–" for each in columns]
+        cells = [f"**{cell}**" if row.get(each) == best else cell for cell, each in zip(cells, columns, strict=True)]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    note = f"Best mean score on meta-validation, %, of seed {seeds.pop()}; {episodes.pop()} episodes a task."
+    return "\n".join([*lines, "", note]) + "\n"
+
+
+def _found(path: Path, keys: Sequence[str]) -> tuple[str, tuple[Any, ...], float, tuple[int, int]]:
+    """Label, values of `keys`, best validation score; validation episodes a task and seed."""
+    from omegaconf import OmegaConf
+
+    result, _ = read_run(path)
+    try:
+        config: Any = OmegaConf.load(path / "config.yaml")
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path / 'config.yaml'} cannot be read: {error}") from error
+    learner, name = config["learner"], result["learner"]
+    if missing := [key for key in keys if key not in learner]:
+        raise RunError(f"{path}: learner.{missing[0]} is not in its config; it has {', '.join(sorted(learner))}")
+    history = result["training"].get(name, {}).get("history")
+    if not history:
+        raise RunError(f"{path}: {name} was not meta-trained in this run, so it has no validation to compare")
+    label, score = result["settings"][name]["label"], max(score for _, _, score in history)
+    return label, tuple(learner[key] for key in keys), score, (config["episodes"]["validation"], result["seed"])
