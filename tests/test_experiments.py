@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from metalingua.__main__ import rewrite
+from metalingua.result.grid import grid
 from metalingua.result.run import read_run
 from metalingua.result.table import markdown, tables
 
@@ -19,6 +20,23 @@ PRINTED = [  # file, name of the table in it, its runs below experiments/, other
     ("experiments/0003_optimizers/README.md", "sgd_momentum", "0003_optimizers/runs/9*", "0003_optimizers/runs/5*"),
     ("experiments/0003_optimizers/README.md", "gradient_descent", "0003_optimizers/runs/5*", "0003_optimizers/runs/9*"),
 ]
+
+
+GRIDS = [  # file, name of the grid in it, its runs below experiments/, its keys, other runs that make another grid
+    ("experiments/0002_learners/README.md", "tuning_fixed", "0002_learners/tuning/fixed/*",
+     ["learner.step_size", "learner.steps"], "0002_learners/tuning/shuffled/*"),
+    ("experiments/0002_learners/README.md", "tuning_shuffled", "0002_learners/tuning/shuffled/*",
+     ["learner.step_size", "learner.steps"], "0002_learners/tuning/fixed/*"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "name", "kept", "keys", "others"), GRIDS)
+def test_a_printed_grid_is_the_kept_runs_grid(file, name, kept, keys, others, tmp_path):
+    copy = tmp_path / "copy.md"
+    copy.write_bytes((ROOT / file).read_bytes())
+    for runs, same in ((kept, True), (others, False)):
+        rewrite(copy, name, grid(sorted((ROOT / "experiments").glob(runs)), keys))
+        assert (copy.read_text() == (ROOT / file).read_text()) is same
 
 
 @pytest.mark.parametrize(("file", "name", "kept", "others"), PRINTED)
@@ -39,4 +57,4 @@ def test_no_marked_table_is_forgotten():
     pages.remove(ROOT / "docs" / "performance.md")  # tests/benchmarks/test_page.py
     marked = [(str(page.relative_to(ROOT)), name) for page in pages
               for name in re.findall(r"^<!-- table:(\w+) -->$", page.read_text(), re.MULTILINE)]  # fmt: skip
-    assert sorted(marked) == sorted((file, name) for file, name, *_ in PRINTED)
+    assert sorted(marked) == sorted((file, name) for file, name, *_ in [*PRINTED, *GRIDS])

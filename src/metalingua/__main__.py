@@ -40,9 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--figure", type=Path, metavar="FILE", help="draw the same comparison to FILE, a PNG")
     table.set_defaults(do=_table)
 
-    grid = commands.add_parser("grid", help="what runs that differ in their learner's settings reached on validation")
+    grid = commands.add_parser("grid", help="what runs that differ in a few settings reached on meta-validation")
     grid.add_argument("runs", nargs="+", type=Path, metavar="RUN_OR_FOLDER", help="a run, or a folder of runs")
-    grid.add_argument("--keys", nargs="+", required=True, metavar="KEY", help="of the learner: step_size steps")
+    grid.add_argument("--keys", nargs="+", required=True, metavar="KEY", help="of the config: learner.steps")
     grid.add_argument("--into", type=Path, metavar="FILE", help="as of `table`")
     grid.add_argument("--name", help="as of `table`")
     grid.set_defaults(do=_grid)

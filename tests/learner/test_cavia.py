@@ -88,6 +88,15 @@ def test_a_map_that_started_at_zero_would_stay_there():
         assert bool((grad(loss, weight)[0] != 0).any()) == moves
 
 
+def test_through_a_head_of_zeros_no_context_would_move():
+    model, learner, episode = tiny_model(), Cavia("CAVIA", **HOW, order=2), EPISODES[0]
+    fresh = model.init(0) | learner.init(model, 0)
+    zero = {name: torch.zeros_like(value) if name.startswith("head.") else value for name, value in fresh.items()}
+    for start, moves in ((fresh, True), (zero, False)):
+        found = learner.adapt(model, localise(model, start, episode), episode.support).params[CONTEXT]
+        assert bool((found != 0).any()) == moves
+
+
 def test_fresh_maps():
     model, learner = tiny_model(), Cavia("CAVIA", **HOW, order=2)
     weight = learner.init(model, 0)[WEIGHT]

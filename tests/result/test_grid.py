@@ -25,7 +25,7 @@ def kept(tmp_path, make_run):
     return make
 
 
-KEYS = ["step_size", "steps"]
+KEYS = ["learner.step_size", "learner.steps"]
 
 
 def test_each_run_is_a_cell_and_the_best_of_a_row_is_bold(kept):
@@ -46,14 +46,14 @@ def test_each_run_is_a_cell_and_the_best_of_a_row_is_bold(kept):
 
 def test_what_cannot_stand_in_one_table_is_refused(kept):
     one = kept("MAML", 2, 1.0, [0.7])
-    with pytest.raises(RunError, match="another run of MAML has the same steps"):
-        grid([one, kept("MAML", 2, 0.1, [0.7])], ["steps"])
+    with pytest.raises(RunError, match="another run of MAML has the same learner.steps"):
+        grid([one, kept("MAML", 2, 0.1, [0.7])], ["learner.steps"])
     with pytest.raises(RunError, match=r"different seeds \[0, 1\]"):
         grid([one, kept("MAML", 5, 1.0, [0.7], seed=1)], KEYS)
     with pytest.raises(RunError, match=r"validation episodes \[8, 20\]"):
         grid([one, kept("MAML", 7, 1.0, [0.7], validation=8)], KEYS)
-    with pytest.raises(RunError, match="learner.inner is not in its config; it has step_size, steps"):
-        grid([one], ["inner"])
+    with pytest.raises(RunError, match="learner.inner is None in its config, and not a number"):
+        grid([one], ["learner.inner"])
     (one / "result.json").write_text(json.dumps({**json.loads((one / "result.json").read_text()), "training": {}}))
     with pytest.raises(RunError, match="was not meta-trained"):
         grid([one], KEYS)
@@ -68,4 +68,4 @@ def test_the_command_prints_it_or_puts_it_into_a_page(kept, tmp_path, capsys):
     page.write_text("<!-- table:tuning -->\n<!-- end -->\n")
     assert main(["grid", str(tmp_path / "runs"), "--keys", *KEYS, "--into", str(page), "--name", "tuning"]) == 0
     assert printed.strip() in page.read_text()
-    assert main(["grid", str(tmp_path / "runs"), "--keys", "steps", "--into", str(page)]) == 2
+    assert main(["grid", str(tmp_path / "runs"), "--keys", "learner.steps", "--into", str(page)]) == 2

@@ -1,11 +1,7 @@
 """BOIL, body only update in the inner loop: Oh, Yoo, Kim & Yun (2021), arXiv:2008.08882, section 3."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
-from zlib import crc32
-
-import torch
 
 from metalingua.learner.descent import descent, moving, stepping, support_loss
 from metalingua.learner.inner import GRADIENT_DESCENT, Inner
@@ -40,16 +36,8 @@ class Boil(Learner):
         self.inner, self.tuned = inner, tuned
 
     def init(self, model: Model, seed: int) -> Params:
-        """Heads' weights [outputs, size] as torch.nn.Linear's: U(-1/sqrt(size), 1/sqrt(size)).
-
-        Not zero: through a head of zeros no gradient reaches the encoder, and here the head does not leave it.
-        """
-        dice = torch.Generator().manual_seed(seed + crc32(b"head"))  # not the draws that made the encoder
-        bound = 1 / math.sqrt(model.encoder.size)
-        return {
-            f"head.{name}.weight": torch.empty(outputs, model.encoder.size).uniform_(-bound, bound, generator=dice)
-            for name, outputs in model.heads.items()
-        }
+        """Heads away from zero: through one of zeros no gradient reaches the encoder, and no task moves it."""
+        return model.random_heads(seed)
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         needed = {name: params[name] for name in model.names(params, support.problem)}

@@ -52,14 +52,15 @@ class Cavia(Learner):
         self.inner, self.tuned = inner, tuned
 
     def init(self, model: Model, seed: int) -> Params:
-        """W [embedding, size], uniform as torch.nn.Linear's for inputs [embedding, phi].
+        """W [embedding, size], uniform as torch.nn.Linear's for inputs [embedding, phi], and heads away from zero.
 
-        Not zero: phi starts there too, and the product of two zeros has no gradient.
+        phi starts at zero, and moves only by a gradient through both: neither may be zero.
         """
         embedding = model.init(seed)[model.rows].shape[1]
         bound = 1 / math.sqrt(embedding + self.size)
         dice = torch.Generator().manual_seed(seed + crc32(WEIGHT.encode()))  # not the draws that made the embedding
-        return {WEIGHT: torch.empty(embedding, self.size).uniform_(-bound, bound, generator=dice)}
+        weight = torch.empty(embedding, self.size).uniform_(-bound, bound, generator=dice)
+        return {WEIGHT: weight, **model.random_heads(seed)}
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         of_theta, update = support_loss(model, params, support), stepping(self.inner, self.step_size)

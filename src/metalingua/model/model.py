@@ -1,6 +1,8 @@
 """A model: an encoder's features under one linear head a problem. Pure functions of (params, inputs)."""
 
+import math
 from collections.abc import Mapping, Sequence
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -49,6 +51,16 @@ class Model:
             params[f"head.{name}.weight"] = torch.zeros(outputs, self.encoder.size)
             params[f"head.{name}.bias"] = torch.zeros(outputs)
         return params
+
+    def random_heads(self, seed: int) -> Params:
+        """Weights of heads [outputs, size] as torch.nn.Linear's, U(-1/sqrt(size), 1/sqrt(size)), in place of zero: for
+        learners that adapt what is below a head and not the head, since no gradient passes one of zeros."""
+        dice = torch.Generator().manual_seed(seed + crc32(b"head"))  # not the draws that made the encoder
+        bound, size = 1 / math.sqrt(self.encoder.size), self.encoder.size
+        return {
+            f"head.{name}.weight": torch.empty(outputs, size).uniform_(-bound, bound, generator=dice)
+            for name, outputs in self.heads.items()
+        }
 
     def names(self, params: Params, problem: Problem) -> list[str]:
         """The parameters that answers to `problem` depend on: the encoder's and this problem's head."""

@@ -1,4 +1,4 @@
-"""Runs that differ in a few settings of their learner: what each reached on meta-validation."""
+"""Runs that differ in a few settings: what each reached on meta-validation."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ def grid(paths: Sequence[Path], keys: Sequence[str]) -> str:
     meta-validation score of the run's meta-training, %. Bold: the best of a row; a dash: no such run.
 
     paths   done or kept runs, one for each learner and combination; no test score is read
-    keys    of the learner's config: "step_size", "steps"
+    keys    of the config: "learner.step_size", "optimizer.lr"
     """
     rows: dict[str, dict[tuple[Any, ...], float]] = defaultdict(dict)
     episodes, seeds = set(), set()
@@ -27,7 +27,8 @@ def grid(paths: Sequence[Path], keys: Sequence[str]) -> str:
     if len(episodes) > 1 or len(seeds) > 1:
         raise RunError(f"runs of different seeds {sorted(seeds)} or numbers of validation episodes {sorted(episodes)}")
     columns = sorted({values for row in rows.values() for values in row})
-    head = [", ".join(f"{key} {value:g}" for key, value in zip(keys, values, strict=True)) for values in columns]
+    names = [key.rpartition(".")[2] for key in keys]
+    head = [", ".join(f"{name} {value:g}" for name, value in zip(names, values, strict=True)) for values in columns]
     lines = ["| learner | " + " | ".join(head) + " |", "| --- |" + " ---: |" * len(columns)]
     for label, row in sorted(rows.items()):
         best = max(row.values())
@@ -47,11 +48,12 @@ def _found(path: Path, keys: Sequence[str]) -> tuple[str, tuple[Any, ...], float
         config: Any = OmegaConf.load(path / "config.yaml")
     except (OSError, ValueError) as error:
         raise RunError(f"{path / 'config.yaml'} cannot be read: {error}") from error
-    learner, name = config["learner"], result["learner"]
-    if missing := [key for key in keys if key not in learner]:
-        raise RunError(f"{path}: learner.{missing[0]} is not in its config; it has {', '.join(sorted(learner))}")
+    name, values = result["learner"], tuple(OmegaConf.select(config, key) for key in keys)
+    for key, value in zip(keys, values, strict=True):
+        if not isinstance(value, (int, float)):
+            raise RunError(f"{path}: {key} is {value} in its config, and not a number")
     history = result["training"].get(name, {}).get("history")
     if not history:
         raise RunError(f"{path}: {name} was not meta-trained in this run, so it has no validation to compare")
     label, score = result["settings"][name]["label"], max(score for _, _, score in history)
-    return label, tuple(learner[key] for key in keys), score, (config["episodes"]["validation"], result["seed"])
+    return label, values, score, (config["episodes"]["validation"], result["seed"])
