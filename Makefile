@@ -6,7 +6,7 @@ BENCH := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint doctor bench bench-test clean
+.PHONY: help train test lint doctor proofs bench bench-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -24,6 +24,9 @@ lint: $(READY)  ## ruff on everything, mypy on src/
 
 doctor: $(READY)  ## versions, Hydra plugins, corpora present, W&B mode, devices
 	$(BIN)/python -m metalingua doctor
+
+proofs: $(READY)  ## write what each learner promises into docs/learners.md; the tests prove it
+	$(BIN)/python tests/learner/table.py
 
 bench: $(BENCH_READY)  ## speed and memory against learn2learn, higher and torchopt, into docs/performance.md
 	$(BENCH)/python -m benchmarks.run

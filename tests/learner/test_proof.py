@@ -9,6 +9,7 @@ import yaml
 from hydra.utils import get_class
 from pair import imported
 from proof import COUNTEREXAMPLE, Proof, taken
+from table import PAGE, table
 
 from metalingua.learner.descent import descent, stepping
 from metalingua.learner.inner import GRADIENT_DESCENT
@@ -208,6 +209,11 @@ def test_every_learner_of_the_configs_has_its_proof():
     for path in sorted((HERE.parents[1] / "conf/learner").glob("*.yaml")):
         target = targeted(path)
         assert get_class(target) in proven, f"{path.name}: no test file declares class TestX(Proof) with a {target}"
+
+
+def test_the_page_says_what_is_proven():
+    page = PAGE.read_text()
+    assert f"<!-- table:proofs -->\n{table().rstrip()}\n<!-- end -->" in page
 
 
 def targeted(path):
