@@ -1,4 +1,4 @@
-"""What each learner promises, from the declarations that the tests prove: `make proofs` writes it into docs/learners.md."""
+"""What each learner promises, as the tests prove it: `make proofs` writes it into docs/learners.md."""
 
 import inspect
 import sys
