@@ -186,7 +186,7 @@ def _classes(task: Config, corpus: Config) -> int | None:
         return None
     if corpus.get("rating_range") is not None and task.get("cuts") is None:
         return 1  # ratings that nothing cuts
-    for answers, more in ((task.get("cuts"), 1), (corpus.get("labels"), 0)):
+    for answers, more in ((task.get("cuts"), 1), (task.get("classes"), 0), (corpus.get("labels"), 0)):
         if isinstance(answers, list):
             return len(answers) + more
     return None
@@ -308,6 +308,24 @@ def cuts_fit_the_ratings(cfg: Config) -> Iterator[str]:
             yield f"{key}.cuts is {shown(cuts)}: each must lie {within}"
 
 
+def classes_are_labels(cfg: Config) -> Iterator[str]:
+    for key, task, corpus in _tasks(cfg):
+        classes, labels, name = task.get("classes"), corpus.get("labels"), task.get("corpus")
+        if classes is None or classes is BROKEN:
+            continue
+        if not isinstance(classes, list):
+            yield f"{key}.classes is {shown(classes)}: it must be a list of labels of {name}"
+        elif corpus and labels is None:
+            yield f"{key}.classes is {shown(classes)}: task.corpora.{name} has ratings, no labels; take out classes"
+        elif isinstance(labels, list):
+            known = [str(label) for label in labels]
+            for label in dict.fromkeys(str(each) for each in classes):
+                if label not in known:
+                    yield f"{key}.classes has {label!r}, no label of task.corpora.{name}{_meant(label, known)}"
+            if len(set(map(str, classes))) < len(classes):
+                yield f"{key}.classes is {shown(classes)}: name each class once"
+
+
 def classes_are_enough(cfg: Config) -> Iterator[str]:
     for key, task, corpus in _tasks(cfg):
         classes, ways = _classes(task, corpus), _at(task, "ways") or _at(cfg, "task.ways")
@@ -315,6 +333,8 @@ def classes_are_enough(cfg: Config) -> Iterator[str]:
             continue
         if corpus.get("labels") is None:
             found = f"{key}.cuts is {shown(task.get('cuts'))}"
+        elif task.get("classes") is not None:
+            found = f"{key}.classes is {shown(task['classes'])}"
         else:
             found = f"task.corpora.{task['corpus']}.labels is {shown(corpus['labels'])}"
         if classes < 2:
@@ -406,6 +426,7 @@ rules: list[Callable[[Config], Iterator[str]]] = [
     tuned_values_fit,
     two_ways_or_more,
     corpora_are_known,
+    classes_are_labels,
     a_task_is_in_one_split,
     cuts_fit_the_ratings,
     classes_are_enough,

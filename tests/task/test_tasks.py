@@ -165,6 +165,29 @@ def test_classes_must_be_new_at_meta_test():
     build(meta_test=tests, held_out="nothing").read()
 
 
+def test_classes_of_one_corpus_are_split():
+    names = [f"topic {i}" for i in range(6)]
+    held = corpora(topics=TinyCorpus("topics", *reviews("topic", 120, labels=names)))
+    split = {
+        "meta_train": {"seen": {"corpus": "topics", "classes": names[:3]}},
+        "meta_validation": {"held": {"corpus": "topics", "classes": names[3:4] + names[5:]}},
+        "meta_test": {"new": {"corpus": "topics", "classes": names[4:5] + names[2:3], "share": [0, 0.9]}},
+    }
+    with pytest.raises(LeakageError, match="share the class 'topic 2'"):
+        build(held, **split, held_out="class", leakage="report").read()
+    split["meta_train"]["seen"]["classes"] = names[:2]
+    tasks = build(held, **split, held_out="class").read()
+    held_texts, held_labels = held["topics"].texts, held["topics"].label
+    for name, classes in (("meta_train", names[:2]), ("meta_validation", ["topic 3", "topic 5"])):
+        (task,) = tasks.splits[name]
+        assert task.classes == tuple(classes)
+        truth = [classes.index(label) for label in held_labels if label in classes]
+        assert task.labels.tolist() == truth
+        assert task.texts == [t for t, label in zip(held_texts, held_labels, strict=True) if label in classes]
+    (new,) = tasks.splits["meta_test"]
+    assert new.classes == ("topic 4", "topic 2") and 20 < len(new.texts) < 40 and set(new.labels) == {0, 1}
+
+
 # the leakage gate
 
 

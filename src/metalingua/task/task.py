@@ -24,6 +24,7 @@ class Rule:
              belongs to the class below it
     rating   True: the task is the rating itself (regression)
     share    which part of the corpus's texts, as a half-open piece of 0 .. 1; texts fall into place by their hash
+    classes  which of the corpus's labels: a split of classes is a corpus in two or three splits, with other classes
     ways     classes an episode; task.ways unless given here
     title, note   what a table calls the task, and what stands under the table
     """
@@ -32,6 +33,7 @@ class Rule:
     cuts: Sequence[float] | None = None
     rating: bool = False
     share: Sequence[float] = (0.0, 1.0)
+    classes: Sequence[str] | None = None
     ways: Annotated[int, AtLeast(2)] | None = None
     title: str | None = None
     note: str | None = None
@@ -112,7 +114,8 @@ def make_task(
         Task, name, rule.corpus, domain, texts, ways=rule.ways or ways, title=rule.title or name, note=rule.note or ""
     )
     if ratings is None:
-        index = {label: i for i, label in enumerate(label_set or ())}
+        chosen = [str(label) for label in (label_set or () if rule.classes is None else rule.classes)]
+        index = {label: i for i, label in enumerate(chosen)}
         return task(labels=np.array([index[label] for label in labels or ()]), classes=tuple(index))
     low, high = (float(end) for end in scale or (ratings.min(), ratings.max()))
     if rule.rating:

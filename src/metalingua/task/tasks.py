@@ -71,9 +71,12 @@ class Tasks:
 
         def inside(rule: Rule) -> np.ndarray:
             low, high = rule.share
-            if low <= 0 and high >= 1:
-                return np.arange(len(columns[rule.corpus]["text"]))
-            return np.flatnonzero((places(rule.corpus) >= low) & (places(rule.corpus) < high))
+            chosen = np.ones(len(columns[rule.corpus]["text"]), dtype=bool)
+            if low > 0 or high < 1:
+                chosen &= (places(rule.corpus) >= low) & (places(rule.corpus) < high)
+            if rule.classes is not None:
+                chosen &= np.isin(columns[rule.corpus]["label"], [str(label) for label in rule.classes])
+            return np.flatnonzero(chosen)
 
         members: dict[tuple[str, str], np.ndarray] = {}  # split and corpus to the texts that any of its tasks may draw
         for split, rules in self.rules.items():
