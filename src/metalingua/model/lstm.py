@@ -13,9 +13,9 @@ from metalingua.model.derivative import order
 from metalingua.model.embedding import Embedding
 from metalingua.model.model import Encoder, Params
 from metalingua.text.batch import Inputs
+from metalingua.text.packing import Packing
 from metalingua.text.tokenizer import Tokenizer
 from metalingua.text.vectors import Vectors
-from metalingua.text.packing import Packing
 
 FUSED_ABOVE = 0.67  # share of real tokens among all, above which the fused kernel wins
 

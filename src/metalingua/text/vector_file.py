@@ -64,7 +64,7 @@ class VectorFile:
                 elif spaces > self.size:  # a few of GloVe's words hold spaces
                     word, *_ = line.rsplit(" ", self.size)
                     numbers = line[len(word) + 1 :]
-                if spaces < self.size or _is_number(word.rpartition(" ")[2]) and " " in word:
+                if spaces < self.size or " " in word and _is_number(word.rpartition(" ")[2]):
                     raise VectorsError(
                         f"{self.path}, line {at}: {spaces} numbers after {word.partition(' ')[0]!r}, where the other "
                         f"lines have {self.size}; mend or delete that line"
