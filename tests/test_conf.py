@@ -9,11 +9,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from metalingua.check import ConfigError, check
+from metalingua.training.run import plain, run_hash
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 WORDS = {"files": ["files.paths=[texts.csv]"], "files_article": ["files.paths=[texts.txt]"]}
+VECTORS = {"file": ["model.vectors.path=vectors.txt", "model.vectors.size=50"]}
 
 
 def composed(*words):
@@ -29,6 +31,8 @@ def chosen(group, name):
         return composed(f"+corpus@{at}={name}", *mine), at
     if group == "inner":
         return composed(f"inner@learner.inner={name}"), "learner.inner"
+    if group == "vectors":
+        return composed(f"vectors@model.vectors={name}", *VECTORS.get(name, [])), "model"
     extra = ["learner@compare.multi_task=multi_task"] if group == "learner" else []
     return composed(f"{group}={name}", *extra), "" if group == "experiment" else group
 
@@ -91,3 +95,28 @@ def test_a_model_with_too_few_positions_is_refused():
     check(composed("model=transformer"))
     with pytest.raises(ConfigError, match="model.max_length is 63 and task.max_length is 64"):
         check(composed("model=transformer", "model.max_length=63"))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
+def test_a_model_with_an_embedding_table_takes_vectors_and_is_as_wide_as_they_are(name):
+    alone = composed(f"model={name}").model
+    if "vectors" not in alone:
+        pytest.skip("this model has no embedding table of its own")
+    key = "dim" if "dim" in alone else "embedding"
+    assert alone.vectors is None and alone[key] == 128
+    words = [f"model={name}", "vectors@model.vectors=file", "model.vectors.path=x", "model.vectors.size=60"]
+    cfg = composed(*words)
+    check(cfg)
+    assert cfg.model[key] == 60 == instantiate(cfg.model, _convert_="all").table.vectors.size
+    with pytest.raises(ConfigError, match=f"model.{key} is 64 and model.vectors.size is 60"):
+        check(composed(*words, f"model.{key}=64"))
+    with pytest.raises(ConfigError, match="model.vectors.size is .*: it has no default"):
+        check(composed(f"model={name}", "vectors@model.vectors=file", "model.vectors.path=x"))
+
+
+def test_where_vectors_are_kept_is_no_part_of_a_runs_name():
+    def named(*words):
+        return run_hash(plain(composed("text=wordllama", "vectors@model.vectors=wordllama", *words)))
+
+    assert named("corpus.cache=elsewhere") == named()
+    assert named("model.vectors.distribution.sha256=another") != named()

@@ -360,6 +360,16 @@ def vocabularies_agree(cfg: Config) -> Iterator[str]:
         )
 
 
+def vectors_fit(cfg: Config) -> Iterator[str]:
+    size = _at(cfg, "model.vectors.size")
+    for key in ("model.embedding", "model.dim"):  # of a Transformer the second
+        if limit.allows(int, size) and (given := _at(cfg, key)) not in (None, size):
+            yield (
+                f"{key} is {shown(given)} and model.vectors.size is {size}: they must be equal; "
+                f"set {key}={size}, or choose other vectors"
+            )
+
+
 def positions_are_enough(cfg: Config) -> Iterator[str]:
     longest, positions = _at(cfg, "task.max_length"), _at(cfg, "model.max_length")
     if limit.allows(int, longest) and limit.allows(int, positions) and positions < longest:
@@ -432,6 +442,7 @@ rules: list[Callable[[Config], Iterator[str]]] = [
     classes_are_enough,
     a_corpus_has_its_source,
     vocabularies_agree,
+    vectors_fit,
     positions_are_enough,
     compared_learners_are_known,
     references_are_compared,

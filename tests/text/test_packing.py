@@ -17,6 +17,12 @@ def test_rows_go_step_by_step_and_the_longest_texts_come_first():
     assert TOKENS.t().flatten()[packing.padded].equal(packing.words[packing.place])
 
 
+def test_the_mirror_reads_every_text_backward():
+    packing = Packing.of(TOKENS, LENGTHS)
+    assert packing.words[packing.place[packing.mirror]].tolist() == [9, 3, 5, 7, 9, 5, 8, 3]
+    assert packing.mirror[packing.mirror].tolist() == list(range(8))
+
+
 def test_padding_leaves_no_trace():
     more = Packing.of(torch.nn.functional.pad(TOKENS, (0, 4)), LENGTHS)
     for name, value in vars(Packing.of(TOKENS, LENGTHS)).items():

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import tiny
 import torch
 
+from metalingua.text.vectors import VectorsError
 from metalingua.training.checkpoint import read_weights
 from metalingua.training.module import Diverged, MetaLearnerModule, SharedParameterModule
 from metalingua.training.run import read
@@ -61,6 +62,25 @@ def test_fit_validate_test_predict_and_load(folder, reading, learner):
     assert plain_trainer().validate(loaded, data, verbose=False) == [validated]
     for name, value in read_weights(training.keeper.last_path).items():
         assert torch.equal(value, module.params[name])
+
+
+def test_ready_made_vectors_start_every_learner_and_a_checkpoint_is_loaded_without_them(folder, reading, capsys):
+    path = folder / "vectors.txt"
+    path.write_text("fine 1 2 3 4\nawful -4 -3 -2 -1\nzebra 9 9 9 9\n")
+    words = ["vectors@model.vectors=file", f"model.vectors.path={path}", "model.vectors.size=4"]
+    training = tiny.training(folder, *words, reading=reading)
+    assert "2 of the vocabulary's" in capsys.readouterr().out
+    module, row = training.module, reading.tokenizer.vocabulary
+    for params in (module.params, module.model.init(7)):  # fresh ones are those of the single-task learner
+        table = params[module.model.rows]
+        assert table[row["fine"]].tolist() == [1, 2, 3, 4] and table[row["awful"]].tolist() == [-4, -3, -2, -1]
+    training.trainer.fit(module, training.data)
+    path.unlink()
+    loaded = MetaLearnerModule.load_from_checkpoint(training.keeper.last_path, weights_only=True)
+    for name, value in module.params.items():
+        assert torch.equal(loaded.params[name], value)
+    with pytest.raises(VectorsError, match="vectors.txt, which cannot be read"):
+        tiny.training(folder, *words, reading=reading)
 
 
 def test_validate_and_test_adapt(folder, reading):

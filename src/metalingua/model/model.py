@@ -23,8 +23,12 @@ class Encoder:
     derivatives = 2  # highest derivative it has: 2, or 1 for kernels without a double backward
     vmaps = False  # whether it runs under torch.vmap, its derivatives too
 
-    def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
-        """Told once, before `init`, how texts are read, and every text that any task may draw."""
+    def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
+        """Told once, before `init`, how texts are read, and every text that any task may draw.
+
+        Returns what the person at the terminal should know of it, if anything.
+        """
+        return None
 
     def init(self, generator: torch.Generator) -> Params:
         """The parameters that are learned, as they are at first; a pure function of the generator's state."""

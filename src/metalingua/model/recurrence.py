@@ -32,6 +32,7 @@ step together, and only the `sizes[t]` texts that reach step t have a row there.
 that occurs often has one x, which its rows share.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,6 +46,24 @@ from metalingua.model.script import scripted
 _forward = scripted(loops.forward)
 _gradient = scripted(loops.gradient)
 _gradient_of_gradient = scripted(loops.gradient_of_gradient)
+
+
+def init(inputs: int, hidden: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """New weights of one layer, float32; a pure function of the generator's state.
+
+    weight_ih [4 hidden, inputs], weight_hh [4 hidden, hidden]: U(-1/sqrt(hidden), 1/sqrt(hidden)), as torch.nn.LSTM;
+    gates in its order (input, forget, cell, output).
+    bias [4 hidden]: 0, and 1 for the forget gate (Jozefowicz et al. 2015), so that what was read is remembered from the
+    start. torch.nn.LSTM's two biases only ever occur as their sum.
+    """
+    bound = 1 / math.sqrt(hidden)
+    bias = torch.zeros(4 * hidden)
+    bias[hidden : 2 * hidden] = 1
+    return {
+        "weight_ih": torch.empty(4 * hidden, inputs).uniform_(-bound, bound, generator=generator),
+        "weight_hh": torch.empty(4 * hidden, hidden).uniform_(-bound, bound, generator=generator),
+        "bias": bias,
+    }
 
 
 def lstm(x: Tensor, place: Tensor, weight: Tensor, sizes: Sequence[int]) -> Tensor:

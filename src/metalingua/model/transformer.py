@@ -1,6 +1,7 @@
 """A small Transformer encoder, trained from scratch."""
 
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -10,8 +11,11 @@ from torch.nn import functional as F
 from metalingua.limit import AtLeast, limited
 from metalingua.model import layer
 from metalingua.model.derivative import transformed
+from metalingua.model.embedding import Embedding
 from metalingua.model.model import Encoder, Params
 from metalingua.text.batch import Inputs
+from metalingua.text.tokenizer import Tokenizer
+from metalingua.text.vectors import Vectors
 
 LAYER = (  # in the order of layer.Weights
     "self_attn.in_proj_weight",
@@ -41,13 +45,12 @@ class TransformerEncoder(Encoder):
     heads       of the attention, dim/heads numbers each
     ffn         numbers between the two linear maps
     max_length  positions that are learned: tokens of the longest text
+    vectors     of words, that the table starts from (conf/vectors); null: random rows
 
     Raises ValueError, naming the config key, for a size that is too small or heads that do not divide dim.
     """
 
     rows = "embedding.weight"  # its first axis is token ids: the engine hands a task only the rows its episode uses
-    derivatives = 2
-    vmaps = True
     derivatives = 2
     vmaps = True
 
@@ -60,19 +63,23 @@ class TransformerEncoder(Encoder):
         heads: Annotated[int, AtLeast(1)],
         ffn: Annotated[int, AtLeast(1)],
         max_length: Annotated[int, AtLeast(1)],
+        vectors: Vectors | None = None,
     ):
         if dim % heads:
             raise ValueError(
                 f"model.heads is {heads} and model.dim is {dim}: model.dim must be a multiple of model.heads"
             )
-        self.vocabulary, self.dim, self.layers, self.heads = vocabulary, dim, layers, heads
-        self.ffn, self.max_length = ffn, max_length
+        self.dim, self.layers, self.heads, self.ffn, self.max_length = dim, layers, heads, ffn, max_length
+        self.table = Embedding(vocabulary, dim, vectors, key="model.dim")
         self.size = dim
+
+    def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
+        return self.table.prepare(tokenizer)
 
     def init(self, generator: torch.Generator) -> Params:
         """New parameters, float32; a pure function of the generator's state.
 
-        embedding.weight [vocabulary, dim], positions.weight [max_length, dim]: N(0, 0.1^2), as in lstm.py.
+        embedding.weight [vocabulary, dim]: as in embedding.py. positions.weight [max_length, dim]: N(0, 0.1^2).
         layers.I.*, named and shaped as torch.nn.TransformerEncoderLayer's, and started as it does: in_proj_weight
         [3 dim, dim] U(-b, b) with b = sqrt(6 / (4 dim)), biases of the attention 0, out_proj.weight [dim, dim] and
         linear1.*, linear2.* U(-b, b) with b = 1/sqrt(inputs), norms 1 and 0.
@@ -83,7 +90,7 @@ class TransformerEncoder(Encoder):
             return torch.empty(shape).uniform_(-bound, bound, generator=generator)
 
         params = {
-            "embedding.weight": torch.randn(self.vocabulary, dim, generator=generator) * 0.1,
+            "embedding.weight": self.table.init(generator),
             "positions.weight": torch.randn(self.max_length, dim, generator=generator) * 0.1,
         }
         for i in range(self.layers):

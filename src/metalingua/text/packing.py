@@ -1,6 +1,7 @@
 """Texts of unequal length without their padding, step by step."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -20,6 +21,19 @@ class Packing:
     padded: Tensor  # [rows] int64, each row's place in the padded [time, items] flattened
     last: Tensor  # [items] int64, the row of each text's last token
     of_text: Tensor  # [items, rows] 1 where the row is the text's, else 0
+
+    @cached_property
+    def mirror(self) -> Tensor:
+        """[rows] int64: the row of the token that is as far from its text's end as each row's is from the start.
+
+        Row by row of what it picks, texts are read backward. It undoes itself.
+        """
+        items = len(self.last)
+        step, owner = self.padded // items, self.padded % items
+        lengths = owner.bincount(minlength=items)
+        row_at = torch.empty(len(self.sizes) * items, dtype=torch.int64, device=self.padded.device)
+        row_at[self.padded] = torch.arange(len(self.padded), device=self.padded.device)
+        return row_at[(lengths[owner] - 1 - step) * items + owner]
 
     @classmethod
     def of(cls, tokens: Tensor, lengths: Tensor) -> "Packing":

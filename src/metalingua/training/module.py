@@ -60,12 +60,16 @@ class SharedParameterModule(pl.LightningModule):
         )
         self._scores: dict[str, list[float]] = {}
 
-    def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
-        """Tell the encoder how texts are read and which ones there are, before anything is trained."""
-        self.model.encoder.prepare(tokenizer, texts)
+    def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
+        """Tell the encoder how texts are read and which ones there are, before anything is trained.
+
+        Returns what the encoder has to say of it.
+        """
+        found = self.model.encoder.prepare(tokenizer, texts)
         with torch.no_grad():
             for name, value in self._fresh().items():  # as an encoder that knows the words would have them
                 self.params[name].copy_(value)
+        return found
 
     def _fresh(self) -> Params:
         seed = self.hparams["seed"]

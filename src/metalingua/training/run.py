@@ -243,7 +243,8 @@ def build_module(cfg: DictConfig, config: Mapping[str, Any], reading: Reading) -
     kind = MetaLearnerModule if build(config["learner"]).training == "meta" else SharedParameterModule
     module = kind(config["model"], tasks.heads(), config["learner"], config["optimizer"], cfg.seed, **config["engine"])
     texts = dict.fromkeys(text for split in tasks.splits.values() for task in split for text in task.texts)
-    module.prepare(reading.tokenizer, list(texts))
+    if found := module.prepare(reading.tokenizer, list(texts)):
+        say(f"  {found}")
     module.learner.fit(tasks.splits["meta_train"])
     return module
 
@@ -292,6 +293,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 def run_hash(config: Mapping[str, Any]) -> str:
     """Names a run by all that can change its result."""
     caches = [f"task.corpora.{name}.cache" for name in config["task"]["corpora"]]
+    caches += ["model.vectors.cache", "text.vectors.cache"]
     return config_hash(config, (*IRRELEVANT, *caches))
 
 
