@@ -27,7 +27,7 @@ class Folder:
         if self.path.startswith((".", "/", "~")) or self.path.count("/") > 1:
             raise CorpusError(f"source.path is {self.path}: there is no such folder; name one that is there")
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
         try:
             return Path(snapshot_download(self.path, revision=self.revision, allow_patterns=WANTED))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -20,8 +21,8 @@ from metalingua.error import UserError
 Item: TypeAlias = "str | np.ndarray"  # a text as an encoder reads it: itself, or its token ids
 Encode = Callable[[Sequence[Item]], np.ndarray]  # to [items, size] float32
 
-TOKENS_AT_ONCE = 4096  # of a batch, padding included: more no longer fit into the caches
-SHARD = 2048  # texts a file: what a kill may lose
+TOKENS_AT_ONCE = 1024  # of a batch, padding included: more no longer fit into the caches
+SHARD = 1024  # texts a file: what a kill may lose
 KEY = 16  # bytes
 
 
@@ -54,7 +55,7 @@ class FrozenFeatures:
             with FileLock(f"{self.folder}.lock"):
                 self._look()  # another process may have made them just now
                 new = {key: item for key, item in wanted.items() if key not in self._place}
-                with _all_cores():
+                if new:
                     self._write(new, len(wanted))
         except OSError as error:
             raise UserError(
@@ -88,24 +89,29 @@ class FrozenFeatures:
                     continue
                 if shard.dtype == kind:
                     self._shards[path.name] = shard
-                    self._place |= zip((key.tobytes() for key in shard["key"]), np.asarray(shard["features"]), strict=True)
+                    self._place |= zip(
+                        (key.tobytes() for key in shard["key"]), np.asarray(shard["features"]), strict=True
+                    )
 
     def _write(self, new: dict[bytes, Item], wanted: int) -> None:
         # long texts first: then the bar's guess at the rest is no promise that it breaks
         order = sorted(new, key=lambda key: len(new[key]), reverse=True)
         words = f"Features of {len(new):,} texts" + f", {wanted - len(new):,} are there" * (len(new) < wanted)
-        for keys in _bar([order[i : i + SHARD] for i in range(0, len(order), SHARD)], words):
-            shard = np.empty(len(keys), self._kind())
-            shard["key"] = [np.void(key) for key in keys]
-            for batch in batches([len(new[key]) for key in keys]):
-                shard["features"][batch] = self.encode([new[keys[i]] for i in batch])
-            name = blake2b(b"".join(keys), digest_size=8).hexdigest()
-            path = self.folder / f"{name}.npy"
-            path.unlink(missing_ok=True)  # there, but damaged: else its keys were known
-            with whole_file(path) as part:
-                if part is not None:
-                    with open(part, "wb") as file:
-                        np.save(file, shard)
+        with _workers() as pool, _bar(words, len(new)) as advance:
+            for keys in (order[i : i + SHARD] for i in range(0, len(order), SHARD)):
+                shard = np.empty(len(keys), self._kind())
+                shard["key"] = [np.void(key) for key in keys]
+                places = list(batches([len(new[key]) for key in keys]))
+                texts = [[new[keys[i]] for i in batch] for batch in places]
+                for batch, found in zip(places, pool.map(self.encode, texts), strict=True):
+                    shard["features"][batch] = found
+                    advance(len(batch))
+                path = self.folder / f"{blake2b(b''.join(keys), digest_size=8).hexdigest()}.npy"
+                path.unlink(missing_ok=True)  # there, but damaged: else its keys were known
+                with whole_file(path) as part:
+                    if part is not None:
+                        with open(part, "wb") as file:
+                            np.save(file, shard)
         self._look()
 
     def _kind(self) -> np.dtype:
@@ -130,25 +136,25 @@ def _key(item: Item) -> bytes:
 
 
 @contextmanager
-def _all_cores() -> Iterator[None]:
-    """Every core that this process may use, for one large product; the engine gives each task one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+def _workers() -> Iterator[ThreadPoolExecutor]:
+    """A thread a core of this process, one batch each: where cores are busy, one batch on all of them waits for the
+    slowest at every product, and takes up to three times as long."""
+    cores = len(os.sched_getaffinity(0))
+    pool = ThreadPoolExecutor(cores, "features", initializer=torch.set_num_threads, initargs=(1,))
     try:
-        yield
+        yield pool
     finally:
-        torch.set_num_threads(before)
+        pool.shutdown(cancel_futures=True)
 
 
-def _bar(shards: Sequence[list[bytes]], words: str) -> Iterator[list[bytes]]:
-    """The shards, and how far they are; one line without a terminal."""
+@contextmanager
+def _bar(words: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar of `total` texts, told how many more are done; one line without a terminal."""
     console = Console()
     if not console.is_terminal:
         console.print(words, highlight=False, soft_wrap=True)
-        yield from shards
+        yield lambda more: None
         return
     with Progress(TextColumn(words), BarColumn(20), TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("", total=sum(map(len, shards)))
-        for shard in shards:
-            yield shard
-            bar.advance(task, len(shard))
+        task = bar.add_task("", total=total)
+        yield lambda more: bar.advance(task, more)

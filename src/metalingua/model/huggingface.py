@@ -286,9 +286,7 @@ def _config(folder: Path) -> Any:
     from transformers import AutoConfig
 
     if not (folder / "config.json").is_file():
-        raise UserError(
-            f"{folder} has no config.json: name a folder as transformers writes it (model.save_pretrained)"
-        )
+        raise UserError(f"{folder} has no config.json: name a folder as transformers writes it (model.save_pretrained)")
     if not _weights(folder):
         pickled = [path.name for pattern in PICKLED for path in folder.glob(pattern)]
         if pickled:
