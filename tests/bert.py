@@ -12,26 +12,6 @@ from metalingua.text.pretrained import PretrainedTokenizer
 
 WORDS = ["fine", "lovely", "warm", "bright", "kind", "poor", "awful", "cold", "dull", "mean", "good", "bad", "film",
          "shop", "tea", "cup", "door", "road", "lamp"]  # fmt: skip
-    "fine",
-    "lovely",
-    "warm",
-    "bright",
-    "kind",
-    "poor",
-    "awful",
-    "cold",
-    "dull",
-    "mean",
-    "good",
-    "bad",
-    "film",
-    "shop",
-    "tea",
-    "cup",
-    "door",
-    "road",
-    "lamp",
-]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 SIZES = {"vocab_size": len(SPECIAL) + len(WORDS), "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
          "intermediate_size": 12, "max_position_embeddings": 20}  # fmt: skip

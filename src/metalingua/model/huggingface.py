@@ -75,7 +75,7 @@ class PretrainedEncoder(Encoder):
         self.source, self.tuning, self.layers, self.lora_rank = source, tuning, layers, lora_rank
         self.pooling, self.normalize, self.max_length = pooling, normalize, max_length
         self.dtype, self.cache = getattr(torch, dtype), Path(cache)
-        self.rows = TABLE if tuning == "full" else ""
+        self.rows, self.learns = TABLE if tuning == "full" else "", tuning != "frozen"
         self._copies: dict[tuple[torch.device, torch.dtype], nn.Module] = {}
         self._copying = threading.Lock()
         self._shells = threading.local()

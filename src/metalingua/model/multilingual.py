@@ -38,6 +38,7 @@ class MultilingualEncoder(Encoder):
     """
 
     size = 512
+    learns = False
 
     @limited("model")
     def __init__(self, cache: str):

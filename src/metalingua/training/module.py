@@ -76,11 +76,6 @@ class SharedParameterModule(pl.LightningModule):
         """All meta-learned parameters by their dotted names."""
         return {name.replace("/", "."): value for name, value in self.weights.items()}
 
-    @property
-    def frozen(self) -> bool:
-        """Whether nothing of the encoder is learned."""
-        return not any(name.startswith("encoder.") for name in self.params)
-
     order = 1
 
     @property

@@ -171,7 +171,7 @@ class Training:
     def _learns(self) -> bool:
         """Whether the loss of an episode depends on any parameter."""
         module = self.module
-        if not module.frozen:
+        if module.model.encoder.learns:
             return True
         episode = self.data.tasks.episodes("meta_train", self.cfg.seed)[0]
         return module.engine.depends(module.model, module.params, episode, module.episode_loss, module.order)
