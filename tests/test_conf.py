@@ -14,6 +14,10 @@ CONF = Path(__file__).parents[1] / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 WORDS = {"files": ["files.paths=[texts.csv]"], "files_article": ["files.paths=[texts.txt]"]}
+BESIDE = {  # what a file needs beside it
+    ("model", "huggingface"): ["model.source.path=folder"],
+    ("text", "pretrained"): ["model=minilm"],
+}
 
 
 def composed(*words):
@@ -29,7 +33,7 @@ def chosen(group, name):
         return composed(f"+corpus@{at}={name}", *mine), at
     if group == "inner":
         return composed(f"inner@learner.inner={name}"), "learner.inner"
-    extra = ["learner@compare.multi_task=multi_task"] if group == "learner" else []
+    extra = ["learner@compare.multi_task=multi_task"] if group == "learner" else BESIDE.get((group, name), [])
     return composed(f"{group}={name}", *extra), "" if group == "experiment" else group
 
 
@@ -91,3 +95,23 @@ def test_a_model_with_too_few_positions_is_refused():
     check(composed("model=transformer"))
     with pytest.raises(ConfigError, match="model.max_length is 63 and task.max_length is 64"):
         check(composed("model=transformer", "model.max_length=63"))
+
+
+def test_a_pretrained_model_brings_its_tokenizer():
+    for words in (["model=minilm"], ["model=huggingface", "model.source.path=folder"]):
+        cfg = composed(*words)
+        assert cfg.text._target_ == "metalingua.text.pretrained.PretrainedTokenizer"
+        assert cfg.text.source == cfg.model.source
+    assert composed("model=minilm", "text=word").text._target_ == composed().text._target_  # what is typed wins
+    with pytest.raises(ConfigError, match="text.source"):
+        check(composed("text=pretrained"))
+
+
+def test_where_files_are_kept_is_no_part_of_a_runs_name():
+    from metalingua.training.run import plain, run_hash
+
+    here, there, other = (
+        run_hash(plain(composed("model=minilm", *words)))
+        for words in ([], ["corpus.cache=elsewhere"], ["model.pooling=cls"])
+    )
+    assert here == there != other

@@ -180,3 +180,29 @@ def test_a_text_cut_elsewhere_is_another_text(folder, tmp_path):
     short, cut = prepared(folder, tmp_path, max_length=4)
     assert not torch.allclose(long.features({}, inputs)[2], short.features({}, cut)[2], atol=1e-3)
     assert torch.equal(long.features({}, inputs)[3], short.features({}, cut)[3])  # "lovely" is read whole by both
+
+
+def test_an_episode_of_a_closed_form_learner_takes_milliseconds(tmp_path):
+    """384 features, 10 support and 30 query texts: under 5 ms, the best of many."""
+    from metalingua.learner.proto_net import ProtoNet
+    from metalingua.learner.ridge import Ridge
+    from metalingua.model.model import Model
+    from metalingua.problem.classification import Classification
+    from metalingua.task.episode import Examples
+
+    folder = bert.save(tmp_path, hidden_size=384, num_attention_heads=12)
+    encoder, _ = prepared(folder, tmp_path)
+    tokenizer, texts = bert.tokenizer(folder), [f"{a} {b}" for a in bert.WORDS for b in bert.WORDS][:40]
+    encoder.prepare(tokenizer, texts)
+    model, problem = Model(encoder, {"classification_2": 2}), Classification(2)
+    ids = tokenizer.encode(texts, encoder.max_length)
+    support, query = pad(ids[:10], texts[:10]), pad(ids[10:], texts[10:])
+    labels = torch.arange(10) % 2
+    for learner in (Ridge("", 0.1, 1.0), ProtoNet("")):
+        params, seconds = model.init(0) | learner.init(model, 0), []
+        for _ in range(50):
+            began = time.perf_counter()
+            with torch.no_grad():
+                learner.adapt(model, params, Examples(problem, support, labels, labels.numpy())).outputs(query)
+            seconds.append(time.perf_counter() - began)
+        assert min(seconds) < 0.005
