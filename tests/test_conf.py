@@ -15,7 +15,11 @@ CONF = Path(__file__).parents[1] / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 WORDS = {"files": ["files.paths=[texts.csv]"], "files_article": ["files.paths=[texts.txt]"]}
-VECTORS = {"file": ["model.vectors.path=vectors.txt", "model.vectors.size=50"]}
+BESIDE = {  # what a file needs beside it
+    ("vectors", "file"): ["model.vectors.path=vectors.txt", "model.vectors.size=50"],
+    ("model", "huggingface"): ["model.source.path=folder"],
+    ("text", "pretrained"): ["model=minilm"],
+}
 
 
 def composed(*words):
@@ -31,9 +35,10 @@ def chosen(group, name):
         return composed(f"+corpus@{at}={name}", *mine), at
     if group == "inner":
         return composed(f"inner@learner.inner={name}"), "learner.inner"
+    beside = BESIDE.get((group, name), [])
     if group == "vectors":
-        return composed(f"vectors@model.vectors={name}", *VECTORS.get(name, [])), "model"
-    extra = ["learner@compare.multi_task=multi_task"] if group == "learner" else []
+        return composed(f"vectors@model.vectors={name}", *beside), "model"
+    extra = ["learner@compare.multi_task=multi_task"] if group == "learner" else beside
     return composed(f"{group}={name}", *extra), "" if group == "experiment" else group
 
 
@@ -99,7 +104,7 @@ def test_a_model_with_too_few_positions_is_refused():
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "model").glob("*.yaml")))
 def test_a_model_with_an_embedding_table_takes_vectors_and_is_as_wide_as_they_are(name):
-    alone = composed(f"model={name}").model
+    alone = composed(f"model={name}", *BESIDE.get(("model", name), [])).model
     if "vectors" not in alone:
         pytest.skip("this model has no embedding table of its own")
     key = "dim" if "dim" in alone else "embedding"
@@ -120,3 +125,21 @@ def test_where_vectors_are_kept_is_no_part_of_a_runs_name():
 
     assert named("corpus.cache=elsewhere") == named()
     assert named("model.vectors.distribution.sha256=another") != named()
+
+
+def test_a_pretrained_model_brings_its_tokenizer():
+    for words in (["model=minilm"], ["model=huggingface", "model.source.path=folder"]):
+        cfg = composed(*words)
+        assert cfg.text._target_ == "metalingua.text.pretrained.PretrainedTokenizer"
+        assert cfg.text.source == cfg.model.source
+    assert composed("model=minilm", "text=word").text._target_ == composed().text._target_  # what is typed wins
+    with pytest.raises(ConfigError, match="text.source"):
+        check(composed("text=pretrained"))
+
+
+def test_where_files_are_kept_is_no_part_of_a_runs_name():
+    here, there, other = (
+        run_hash(plain(composed("model=minilm", *words)))
+        for words in ([], ["corpus.cache=elsewhere"], ["model.pooling=cls"])
+    )
+    assert here == there != other

@@ -45,14 +45,18 @@ class Distribution:
 
     def member(self, cache: Path, *members: str) -> bytes:
         """The bytes of members[-1]; each member but the last is an archive that holds the next. Raises CorpusError."""
+        return read_member(self.read(cache), members, self.file)
+
+    def read(self, cache: Path) -> bytes:
+        """The file's bytes, from `cache` if it is there, else fetched into it. Raises CorpusError."""
         path = cache / self.file
         if not path.is_file():
             with whole_file(path) as part:
                 if part is not None:
                     self._fetch(part, path)
-        archive = path.read_bytes()
-        self._verify(hashlib.sha256(archive).hexdigest(), str(path), "delete it, and it is fetched again")
-        return read_member(archive, members, self.file)
+        found = path.read_bytes()
+        self._verify(hashlib.sha256(found).hexdigest(), str(path), "delete it, and it is fetched again")
+        return found
 
     def _verify(self, found: str, where: str, way_out: str) -> None:
         if found != self.sha256:

@@ -16,6 +16,7 @@ class Boil(Learner):
 
     training = "meta"
     needs_head = True
+    needs_encoder = True
     vmaps = True
 
     @limited("learner")

@@ -19,6 +19,7 @@ class Encoder:
     """What conf/model builds: texts to features."""
 
     rows = ""  # the parameter whose first axis is token ids; "" where none of those that are learned is such a table
+    learns = True  # whether anything of it is learned; False: its features are what they are
     size: int  # features a text
     derivatives = 2  # highest derivative it has: 2, or 1 for kernels without a double backward
     vmaps = False  # whether it runs under torch.vmap, its derivatives too

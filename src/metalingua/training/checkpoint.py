@@ -71,6 +71,12 @@ class Checkpoint(pl.Callback):
     def clear(self) -> None:
         shutil.rmtree(self.run.checkpoints, ignore_errors=True)
 
+    def keep_untrained(self, module: pl.LightningModule) -> None:
+        """best.ckpt of a module that has nothing to train: its fresh parameters."""
+        content = io.BytesIO()
+        torch.save({"state_dict": module.state_dict()}, content)
+        write_atomically(self.best_path, content.getvalue())
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "best": self.best,

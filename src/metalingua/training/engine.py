@@ -119,6 +119,18 @@ class Engine:
         mean = torch.stack([loss for loss, _ in results]).mean()
         return _Precomputed.apply(mean, list(total.values()), len(episodes), *params.values())
 
+    def depends(
+        self, model: Model, params: Params, episode: Episode, episode_loss: EpisodeLoss, order: int
+    ) -> bool:  # fmt: skip
+        """Whether `episode_loss` has a gradient for any of `params`: a frozen encoder may leave none."""
+
+        def one(episode: Episode) -> bool:
+            leaves = {name: value.detach().requires_grad_() for name, value in localise(model, params, episode).items()}
+            with torch.enable_grad(), derivatives(order):
+                return episode_loss(model, leaves, episode).requires_grad
+
+        return self.map(one, [placed(episode, device_of(params))])[0]
+
     def judge(self, learner: Learner, model: Model, params: Params, episodes: Sequence[Episode]) -> list[Judgement]:
         """Adapt to every support set and answer its queries, by the same call as in training.
 

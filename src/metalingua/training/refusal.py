@@ -52,6 +52,8 @@ def misfits(learner: Learner, tasks: Tasks, encoder: Encoder) -> Iterator[str]:
         )
     if learner.needs_table and not encoder.rows:
         yield "refuses the model: it works on an embedding table, and model has none among what is learned"
+    if learner.needs_encoder and not encoder.learns:
+        yield "refuses the model: it works by moving the encoder, and nothing of this one is learned (it is frozen)"
     learner.fit(tasks.splits["meta_train"])
     trained = sorted({task.problem.name for task in tasks.splits["meta_train"]})
     reasons = defaultdict(list)
@@ -81,6 +83,8 @@ def offered(config: Config) -> Iterator[tuple[str, Config]]:
 def _frozen_problems(key: str, learner: Config, names: Sequence[str]) -> Iterator[str]:
     """Patterns of `frozen` that freeze none of the model's parameters `names`."""
     for pattern in learner.get("frozen") or ():
+        if pattern.startswith("encoder.") and not any(name.startswith("encoder.") for name in names):
+            continue  # the encoder is frozen as it is
         if not fnmatch.filter(names, pattern):
             yield f"{key}.frozen has {pattern!r}, which matches no parameter; there are {', '.join(names)}"
 

@@ -42,6 +42,7 @@ from metalingua.training.refusal import refuse_or_go_on
 # What cannot change a result, and so is no part of a run's name
 IRRELEVANT = (
     "name", "logger", "paths", "rerun", "checkpoint_every", "engine", "corpus.cache",
+    "model.cache", "model.source.cache", "text.source.cache",
     *(f"trainer.{key}" for key in ("accelerator", "devices", "profiler", "log_every_n_steps", "enable_model_summary")),
 )  # fmt: skip
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "datasets", "tokenizers", "numpy", "scikit-learn")
@@ -150,6 +151,13 @@ class Training:
         cfg, keeper, trainer = self.cfg, self.keeper, self.trainer
         if self.module.learner.training == "none":
             return self.module.model.init(cfg.seed)
+        if not self._learns():
+            say(
+                f"[yellow]Nothing to meta-train[/]: the model is frozen, and [bold]{self.module.learner.label}[/] has "
+                "no parameters of its own; it is judged as it is"
+            )
+            keeper.keep_untrained(self.module)
+            return read_weights(keeper.best_path)
         at, changed = keeper.resume()
         if changed:
             say("[yellow]Code or data changed[/] since this run was cut: it begins anew")
@@ -159,6 +167,14 @@ class Training:
             if trainer.global_step < cfg.steps:
                 raise Interrupted(f"stopped at step {trainer.global_step} of {cfg.steps}; {GO_ON}")
         return read_weights(keeper.best_path)
+
+    def _learns(self) -> bool:
+        """Whether the loss of an episode depends on any parameter."""
+        module = self.module
+        if module.model.encoder.learns:
+            return True
+        episode = self.data.tasks.episodes("meta_train", self.cfg.seed)[0]
+        return module.engine.depends(module.model, module.params, episode, module.episode_loss, module.order)
 
     def timed(self) -> dict[str, Any]:
         """By the learner's name: seconds of its meta-training, and [step, seconds, score] of each validation. Empty for
@@ -264,6 +280,8 @@ def read(cfg: DictConfig) -> Reading:
     say(f"  {tasks.found['texts']:,} texts, {dropped:,} {fate}")
     tokenizer = instantiate(cfg.text)
     tasks.encode(tokenizer)
+    if cut := getattr(tokenizer, "cut", 0):
+        say(f"  {cut:,} texts are longer than task.max_length={cfg.task.max_length} tokens: their ends are not read")
     return Reading(tasks, tokenizer)
 
 

@@ -1,0 +1,72 @@
+"""What keeping frozen features costs beside the bare forward, and how fast an episode reads them.
+
+    python -m benchmarks.encoders [TEXTS]
+
+Texts are IMDb's, cut at 64 tokens; the encoder is MiniLM. Both sides encode the same length-sorted batches, as many at
+once as there are cores, interleaved: the medians of the ratios are what counts.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from metalingua.model.frozen import batches
+from metalingua.text.batch import pad
+
+ROUNDS = 5
+
+
+def main(count: int) -> None:
+    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
+        cfg = compose("train", ["model=minilm"])
+    texts = instantiate(cfg.task.corpora.rotten_tomatoes).load()["text"][:count]
+    tokenizer, encoder = instantiate(cfg.text), instantiate(cfg.model)
+    ids = tokenizer.encode(list(texts), cfg.task.max_length)
+    encoder.prepare(tokenizer, [])
+    print(f"{count} texts, {sum(map(len, ids)) / count:.0f} tokens each")
+    ratios = []
+    for _ in range(ROUNDS):
+        bare, kept = forward(encoder, ids), filling(cfg, tokenizer, texts)
+        ratios.append(kept / bare)
+        print(f"bare {count / bare:.0f} texts/s, kept {count / kept:.0f} texts/s, ratio {kept / bare:.3f}")
+    print(f"median ratio {statistics.median(ratios):.3f}")
+
+
+def forward(encoder, ids) -> float:
+    """Seconds of the transformers model alone with pooling, a batch a core."""
+    began = perf_counter()
+    cores = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        list(pool.map(lambda batch: bare(encoder._base, [ids[i] for i in batch]), batches([len(each) for each in ids])))
+    return perf_counter() - began
+
+
+def bare(model, items) -> torch.Tensor:
+    inputs = pad(items, [""] * len(items))
+    mask = (torch.arange(inputs.tokens.shape[1]) < inputs.lengths.unsqueeze(1)).long()
+    with torch.no_grad():
+        states = model(input_ids=inputs.tokens, attention_mask=mask).last_hidden_state
+    return (states * mask.unsqueeze(2)).sum(1) / inputs.lengths.unsqueeze(1)
+
+
+def filling(cfg, tokenizer, texts) -> float:
+    """Seconds of working out and keeping all features in a new folder; the model is loaded before."""
+    with tempfile.TemporaryDirectory() as folder:
+        cfg.model.cache = folder
+        encoder = instantiate(cfg.model)
+        encoder.prepare(tokenizer, [])
+        began = perf_counter()
+        encoder.prepare(tokenizer, list(texts))
+        return perf_counter() - began
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 500)

@@ -1,0 +1,336 @@
+"""A pretrained encoder, as transformers' AutoModel builds it: frozen, or tuned in part or as a whole."""
+
+import copy
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from metalingua.error import UserError
+from metalingua.limit import AtLeast, OneOf, limited
+from metalingua.model.derivative import order
+from metalingua.model.frozen import FrozenFeatures, Item
+from metalingua.model.model import Encoder, Params
+from metalingua.text.batch import Inputs, pad
+from metalingua.text.pretrained import Source, read_tokenizer
+from metalingua.text.tokenizer import Tokenizer
+
+SCHEMA = 1  # part of the key of kept features: raise it when the same settings would give others
+TABLE = "embedding.weight"  # what the word table is called among what is learned, whatever the model calls it
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
+LORA = "lora_"  # in the name of every parameter that peft adds
+
+
+class PretrainedEncoder(Encoder):
+    """Tokens -> a pretrained model -> one vector a text, without dropout. conf/model/minilm.yaml, huggingface.yaml.
+
+    source      where config.json, tokenizer.json and *.safetensors lie; nothing is read before it is needed
+    tuning      what is learned: "frozen" nothing, and features are worked out once and kept; "last_layers" the upper
+                `layers`; "lora" low-rank additions (Hu et al. 2022, arXiv:2106.09685) of rank `lora_rank` to the
+                matrices that peft names for the kind of model; "full" everything
+    pooling     "mean" of the last states over real tokens; "cls": the first token's state
+    normalize   features of length 1
+    dtype       of the forward of frozen features. bfloat16 is twice to three times as fast where the CPU has it, and
+                moves a MiniLM feature by at most 2 % of the longest feature vector's largest number
+    max_length  tokens of the longest text
+    cache       a folder: frozen features, under features/
+
+    All that is not learned is one set of tensors for all threads and encoders of a process; nobody writes to it.
+    Second derivatives are taken with attention written out ("eager"): fused kernels have none.
+
+    Raises ValueError, naming the config key, for a setting that cannot be. What the files cannot give is a UserError.
+    """
+
+    derivatives = 2
+    vmaps = False  # lengths decide shapes, and frozen features are looked up by what was read
+
+    @limited("model")
+    def __init__(
+        self,
+        source: Source,
+        tuning: Annotated[str, OneOf("frozen", "last_layers", "lora", "full")],
+        layers: Annotated[int, AtLeast(1)],
+        lora_rank: Annotated[int, AtLeast(1)],
+        pooling: Annotated[str, OneOf("mean", "cls")],
+        normalize: bool,
+        dtype: Annotated[str, OneOf("float32", "bfloat16")],
+        max_length: Annotated[int, AtLeast(1)],
+        cache: str,
+    ):
+        if dtype != "float32" and tuning != "frozen":
+            raise ValueError(
+                f"model.dtype is {dtype} and model.tuning is {tuning}: what is tuned is float32; "
+                "set model.dtype=float32"
+            )
+        self.source, self.tuning, self.layers, self.lora_rank = source, tuning, layers, lora_rank
+        self.pooling, self.normalize, self.max_length = pooling, normalize, max_length
+        self.dtype, self.cache = getattr(torch, dtype), Path(cache)
+        self.rows, self.learns = TABLE if tuning == "full" else "", tuning != "frozen"
+        self._copies: dict[tuple[torch.device, torch.dtype], nn.Module] = {}
+        self._copying = threading.Lock()
+        self._shells = threading.local()
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return self._files[1].hidden_size
+
+    def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
+        """Refuse a tokenizer that is not the model's; work out the features of all texts if they are frozen."""
+        self._require(tokenizer)
+        if self.dtype == torch.bfloat16 and not _has_bfloat16():
+            raise UserError("model.dtype is bfloat16, and this CPU has no instructions for it: set model.dtype=float32")
+        try:
+            self._encode([np.zeros(self.max_length, dtype=np.int32)])
+        except (IndexError, RuntimeError) as error:
+            raise UserError(
+                f"task.max_length is {self.max_length}: the model of {self.source} has no positions for so many tokens "
+                f"({getattr(self._files[1], 'max_position_embeddings', 'fewer')}); set a lower task.max_length"
+            ) from error
+        if self.tuning == "frozen":
+            self._frozen.fill([np.asarray(ids) for ids in tokenizer.encode(list(texts), self.max_length)])
+
+    def init(self, generator: torch.Generator) -> Params:
+        """What is learned, as it was pretrained. LoRA's additions start at zero: A as torch.nn.Linear, B at 0."""
+        fresh = {}
+        for name, inner in self._learned.items():
+            value = self._base.get_parameter(inner).detach().clone()
+            if f".{LORA}A." in inner:
+                bound = value.shape[1] ** -0.5
+                value.uniform_(-bound, bound, generator=generator)
+            elif f".{LORA}B." in inner:
+                value.zero_()
+            fresh[name] = value
+        return fresh
+
+    def features(self, params: Params, inputs: Inputs) -> Tensor:
+        """One vector a text, [items, size].
+
+        inputs.tokens   [items, length] int64, rows of params["embedding.weight"] where that is learned
+        inputs.lengths  [items] int64, real tokens a text, 1 or more
+        """
+        lengths, device = inputs.lengths, inputs.lengths.device
+        if self.tuning == "frozen":
+            ids = inputs.token_ids.cpu().numpy()
+            read = [row[:length] for row, length in zip(ids, lengths.tolist(), strict=True)]
+            return self._frozen.features(read).to(device)
+        longest = int(lengths.max())
+        given: dict[str, Tensor]
+        if self.rows:  # the table has the rows of this episode alone, so the model's own look-up will not do
+            given = {"inputs_embeds": F.embedding(inputs.tokens[:, :longest], params[TABLE])}
+        else:
+            given = {"input_ids": inputs.token_ids[:, :longest]}
+        tuned = {self._learned[name]: value for name, value in params.items() if name != self.rows}
+        shell, mask = self._shell(device, torch.float32), _real(lengths, longest)
+        states = functional_call(shell, tuned, (), {**given, "attention_mask": mask}).last_hidden_state
+        return self._pooled(states, lengths)
+
+    def _pooled(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """[items, size] float32 or more, of the last states [items, length, size]."""
+        states = states if states.dtype == torch.float64 else states.float()
+        if self.pooling == "cls":
+            features = states[:, 0]
+        else:
+            real = _real(lengths, states.shape[1]).unsqueeze(2).to(states.dtype)
+            features = (states * real).sum(1) / lengths.unsqueeze(1)
+        return F.normalize(features, dim=1) if self.normalize else features
+
+    def _encode(self, items: Sequence[Item]) -> np.ndarray:
+        """Frozen features, [items, size] float32, of token ids."""
+        inputs = pad([np.asarray(item) for item in items], [""] * len(items))
+        shell = self._shell(torch.device("cpu"), self.dtype)
+        with torch.no_grad():
+            mask = _real(inputs.lengths, inputs.tokens.shape[1])
+            states = shell(input_ids=inputs.tokens, attention_mask=mask).last_hidden_state
+            return self._pooled(states, inputs.lengths).numpy()
+
+    @cached_property
+    def _files(self) -> tuple[Path, Any]:
+        """The folder, and the model's config."""
+        folder = self.source.folder()
+        return folder, _config(folder)
+
+    @cached_property
+    def _base(self) -> nn.Module:
+        """The model, with what `tuning` adds; its tensors are those of every other encoder of the same files."""
+        base = _shared_copy(_model(self._files[0], _stamp(self._files[0])))
+        if self.tuning == "lora":
+            from peft import LoraConfig, inject_adapter_in_model
+
+            try:
+                inject_adapter_in_model(LoraConfig(r=self.lora_rank, lora_alpha=self.lora_rank), base)
+            except ValueError as error:
+                raise UserError(
+                    f"model.tuning is lora, and peft knows no matrices of this kind of model to add to ({error}); "
+                    "set model.tuning to last_layers, full or frozen"
+                ) from error
+        return base.eval().requires_grad_(False)
+
+    @cached_property
+    def _learned(self) -> dict[str, str]:
+        """Names of what is learned, to the model's own."""
+        names = [name for name, _ in self._base.named_parameters()] if self.tuning != "frozen" else []
+        if self.tuning == "lora":
+            names = [name for name in names if f".{LORA}" in name]
+        elif self.tuning == "last_layers":
+            at, stack = self._stack()
+            if self.layers > len(stack):
+                raise UserError(
+                    f"model.layers is {self.layers}: the model of {self.source} has {len(stack)} layers; "
+                    f"set model.layers to {len(stack)} or fewer"
+                )
+            upper = tuple(f"{at}.{i}." for i in range(len(stack) - self.layers, len(stack)))
+            names = [name for name in names if name.startswith(upper)]
+        elif self.tuning == "full":
+            table = self._base.get_input_embeddings().weight  # type: ignore[operator]
+            return {TABLE if self._base.get_parameter(name) is table else name: name for name in names}
+        return {name: name for name in names}
+
+    def _stack(self) -> tuple[str, nn.ModuleList]:
+        """Name and modules of the model's layers."""
+        count = self._files[1].num_hidden_layers
+        for name, module in self._base.named_modules():
+            if isinstance(module, nn.ModuleList) and len(module) == count:
+                return name, module
+        raise UserError(
+            f"model.tuning is last_layers, and the model of {self.source} has no list of its {count} layers; "
+            "set model.tuning to lora, full or frozen"
+        )
+
+    @cached_property
+    def _frozen(self) -> FrozenFeatures:
+        settings = [SCHEMA, _checksum(self._files[0]), self.pooling, self.normalize, str(self.dtype)]
+        key = blake2b(json.dumps(settings).encode(), digest_size=8).hexdigest()
+        return FrozenFeatures(self.cache / "features" / key, self.size, self._encode)
+
+    def _shell(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
+        """The model's modules for this thread alone, around the tensors of all: functional_call swaps tensors in the
+        modules while it runs."""
+        key = f"{device} {dtype} {order()}"
+        if key not in self._shells.__dict__:
+            with self._copying:
+                if (device, dtype) not in self._copies:
+                    same = device.type == "cpu" and dtype == torch.float32
+                    whole = self._base if same else copy.deepcopy(self._base).to(device, dtype)
+                    self._copies[device, dtype] = whole
+                shell = _shared_copy(self._copies[device, dtype])
+            if order() == 2:
+                shell.set_attn_implementation("eager")  # type: ignore[operator]
+            self._shells.__dict__[key] = shell
+        return self._shells.__dict__[key]
+
+    def _require(self, tokenizer: Tokenizer) -> None:
+        """Raise UserError unless token ids mean to the model what they mean to the tokenizer."""
+        folder, config = self._files
+        words = tokenizer.vocabulary
+        if (folder / "tokenizer.json").is_file() and words != read_tokenizer(folder).get_vocab():
+            raise UserError(
+                f"text has a vocabulary of {len(words):,}, and the model of {self.source} reads that of its own "
+                "tokenizer.json: set text=pretrained, or choose a model that is trained from scratch, model=lstm"
+            )
+        if (highest := max(words.values())) >= config.vocab_size:
+            raise UserError(
+                f"text has token ids up to {highest}, and the model of {self.source} a vocab_size of "
+                f"{config.vocab_size}: give the tokenizer that it was trained with (tokenizer.json, text=pretrained)"
+            )
+
+
+def _real(lengths: Tensor, longest: int) -> Tensor:
+    """[items, longest] int64: 1 for tokens, 0 for padding."""
+    return (torch.arange(longest, device=lengths.device) < lengths.unsqueeze(1)).long()
+
+
+def _shared_copy(module: nn.Module) -> nn.Module:
+    """A copy of the modules around the very same tensors."""
+    return copy.deepcopy(module, {id(each): each for each in [*module.parameters(), *module.buffers()]})
+
+
+def _has_bfloat16() -> bool:
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _weights(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """What changes when a file of the folder does."""
+    files = [folder / "config.json", *_weights(folder)]
+    return tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+
+
+def _checksum(folder: Path) -> str:
+    """sha256 over the files that decide the features, hexadecimal."""
+    return _checksum_of(folder, _stamp(folder))
+
+
+@lru_cache(maxsize=4)
+def _checksum_of(folder: Path, stamp: object) -> str:
+    digest = hashlib.sha256()
+    for path in [folder / "config.json", *_weights(folder)]:
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _config(folder: Path) -> Any:
+    """The model's config. Raises UserError, with a way out, if the folder is not one of an encoder in safetensors."""
+    from transformers import AutoConfig
+
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder} has no config.json: name a folder as transformers writes it (model.save_pretrained)")
+    if not _weights(folder):
+        pickled = [path.name for pattern in PICKLED for path in folder.glob(pattern)]
+        if pickled:
+            raise UserError(
+                f"{folder} has its weights in {', '.join(pickled)} alone, and a pickle can run code: they are not "
+                "read. Convert them to safetensors where you trust them: "
+                "transformers.AutoModel.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER), then set "
+                "model.source.path=NEW_FOLDER"
+            )
+        raise UserError(f"{folder} has no weights (*.safetensors): get them, or name another folder")
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{folder}/config.json is of no model that transformers knows by itself (code that lies beside weights is "
+            f"not run): {str(error).partition(chr(10))[0]}; choose another model"
+        ) from error
+    if config.is_encoder_decoder:
+        raise UserError(f"{folder} has a {config.model_type}, an encoder with a decoder: choose a model of one part")
+    return config
+
+
+@lru_cache(maxsize=2)  # runs of one study, and their compared runs, share it
+def _model(folder: Path, stamp: object) -> nn.Module:
+    """The pretrained model, float32, as it is shared by all; `stamp` of the files as they are. Raises UserError."""
+    from safetensors import SafetensorError
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        model, found = AutoModel.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise UserError(
+            f"the weights in {folder} cannot be read: {str(error).partition(chr(10))[0]}; a file may be cut off or of "
+            "another model: get them anew"
+        ) from error
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # what it gives is not read here
+    kept = {name for name, _ in model.named_parameters()}
+    if lacking := sorted(kept & set(found["missing_keys"])):
+        raise UserError(f"the weights in {folder} lack {', '.join(lacking[:3])}: they are of another model; get others")
+    return model.eval().requires_grad_(False)

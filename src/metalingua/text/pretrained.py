@@ -1,0 +1,101 @@
+"""The tokenizer that a pretrained model was trained with, read from its tokenizer.json."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from metalingua.error import UserError
+from metalingua.limit import AtLeast, limited
+
+
+class Source(Protocol):
+    """Where the files of a pretrained model come from."""
+
+    def folder(self) -> Path:
+        """The folder that they lie in. Raises UserError if they cannot be had."""
+
+
+class PretrainedTokenizer:
+    """Word pieces with the special tokens of the model they belong to, [CLS] and [SEP] among them.
+
+    Nothing is read until it is needed. `cut` counts the texts that were longer than `max_length` tokens.
+    """
+
+    @limited("text")
+    def __init__(self, source: Source, size: Annotated[int, AtLeast(3)] | None = None):
+        """`size`: rows of an embedding table for its ids; null: as many as it has."""
+        self.source, self._size = source, size
+        self._tokenizer: Tokenizer | None = None
+        self._known: dict[str, np.ndarray] = {}  # of texts at `_length`: an encoder asks for them again
+        self._length, self.cut = 0, 0
+
+    @property
+    def size(self) -> int:
+        """Rows of an embedding table for its ids."""
+        return self._size or max(self.vocabulary.values()) + 1
+
+    def fit(self, texts: Iterable[str]) -> "PretrainedTokenizer":
+        """It learns nothing; a `size` that is too small for its ids is refused here."""
+        needed = max(self.vocabulary.values()) + 1
+        if needed > self.size:
+            raise UserError(f"text.size is {self.size}: the tokenizer of {self.source} has ids up to {needed - 1}; "
+                            f"set text.size={needed}, or null")  # fmt: skip
+        return self
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Word piece to id."""
+        return self._read().get_vocab()
+
+    def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
+        """Ids of each text, int32 [length], at most `max_length` with the special tokens: the text's end is cut.
+
+        Raises UserError if the special tokens alone are as many.
+        """
+        tokenizer = self._read()
+        special = tokenizer.num_special_tokens_to_add(False)
+        if max_length <= special:
+            raise UserError(
+                f"task.max_length is {max_length}: the tokenizer of {self.source} adds {special} tokens of its own to "
+                f"every text; set task.max_length to {special + 1} or more"
+            )
+        if max_length != self._length:
+            self._known, self._length, self.cut = {}, max_length, 0
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        tokenizer.enable_truncation(max_length)
+        for text, encoded in zip(new, tokenizer.encode_batch(new), strict=True):
+            # a text of no words, where nothing is added to it, is the first token: no text is empty
+            self._known[text] = np.array(encoded.ids or [0], dtype=np.int32)
+            self.cut += bool(encoded.overflowing)
+        return [self._known[text] for text in texts]
+
+    def to_json(self) -> str:
+        """The whole tokenizer, as the `tokenizers` library reads it."""
+        tokenizer = Tokenizer.from_str(self._read().to_str())
+        tokenizer.no_truncation()
+        return tokenizer.to_str()
+
+    def _read(self) -> Tokenizer:
+        if self._tokenizer is None:
+            self._tokenizer = read_tokenizer(self.source.folder())
+        return self._tokenizer
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a folder, without padding or truncation. Raises UserError."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise UserError(
+            f"{folder} has no tokenizer.json; write it there: "
+            "transformers.AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        )
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises no narrower one
+        raise UserError(f"{path} is no tokenizer that can be read: {error}; get the file anew") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
