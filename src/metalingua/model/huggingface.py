@@ -40,8 +40,8 @@ class PretrainedEncoder(Encoder):
                 matrices that peft names for the kind of model; "full" everything
     pooling     "mean" of the last states over real tokens; "cls": the first token's state
     normalize   features of length 1
-    dtype       of the forward of frozen features. bfloat16 is twice to three times as fast where the CPU has it, and
-                moves a MiniLM feature by at most 2 % of the longest feature vector's largest number
+    dtype       of the forward of frozen features. bfloat16 is about twice as fast where the CPU has it, and moves a
+                feature of MiniLM by at most 2 % of the largest one
     max_length  tokens of the longest text
     cache       a folder: frozen features, under features/
 

@@ -45,7 +45,8 @@ IRRELEVANT = (
     "model.cache", "model.source.cache", "text.source.cache",
     *(f"trainer.{key}" for key in ("accelerator", "devices", "profiler", "log_every_n_steps", "enable_model_summary")),
 )  # fmt: skip
-PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "datasets", "tokenizers", "numpy", "scikit-learn")
+PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "datasets", "tokenizers", "numpy", "scikit-learn",
+            "transformers", "peft")  # fmt: skip
 
 
 GO_ON = "the same command goes on from the last checkpoint"
