@@ -6,7 +6,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metalingua.check import ConfigError, check
 
@@ -44,7 +44,9 @@ def test_every_file_composes_passes_check_and_builds(group, name):
     node = OmegaConf.select(cfg, key) if key else cfg
     built = list(targets(node))
     assert built, f"conf/{group}/{name}.yaml builds nothing"
-    for each in built:
+    for each in built:  # without init_from: the run's key, not the encoder's
+        with open_dict(each):
+            each.pop("init_from", None)
         assert instantiate(each, _convert_="all") is not None
 
 
@@ -91,3 +93,11 @@ def test_a_model_with_too_few_positions_is_refused():
     check(composed("model=transformer"))
     with pytest.raises(ConfigError, match="model.max_length is 63 and task.max_length is 64"):
         check(composed("model=transformer", "model.max_length=63"))
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((CONF / "model").glob("*.yaml"))])
+def test_every_model_may_start_from_a_run(name):
+    assert composed(f"model={name}").model.init_from is None
+    check(composed(f"model={name}", "model.init_from=outputs/some/run"))
+    with pytest.raises(ConfigError, match="model.init_from is 3: it must be text, or null"):
+        check(composed(f"model={name}", "model.init_from=3"))

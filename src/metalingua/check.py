@@ -134,7 +134,7 @@ def _value_problems(key: str, target: str, signature: Signature, values: Config)
     takes = signature.arguments
     for name, value in values.items():
         at = _join(key, name)
-        if name in HYDRA_KEYS or value is BROKEN:
+        if name in HYDRA_KEYS or value is BROKEN or at == "model.init_from":  # the run's key, not the encoder's
             continue
         if name not in takes:
             if not signature.open:
@@ -203,6 +203,7 @@ LIMITS: dict[str, object] = {
     "episodes.validation": Annotated[int, AtLeast(1)],
     "episodes.test": Annotated[int, AtLeast(2)],  # an interval needs two
     "optimizer.lr": Annotated[float, Above(0)],
+    "model.init_from": str | None,
     "engine.threads": Annotated[int, AtLeast(1)] | None,
     "engine.batching": Annotated[str, OneOf("auto", "threads", "vmap")],
     "rerun": bool,

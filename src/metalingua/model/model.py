@@ -39,16 +39,18 @@ class Model:
     def __init__(self, encoder: Encoder, heads: Mapping[str, int]):
         """`heads`: problem name to outputs."""
         self.encoder, self.heads = encoder, dict(heads)
+        self.start: Params = {}  # in place of the fresh values of these names
         self.rows = f"encoder.{encoder.rows}"  # "encoder." is no parameter's name, nor the end of one
 
     def init(self, seed: int) -> Params:
-        """Fresh parameters, the same for the same seed. Heads start at zero, so no class is preferred."""
+        """Parameters to begin with: those of `start`, the others fresh, the same for the same seed. Fresh heads are zero,
+        so no class is preferred."""
         encoder = self.encoder.init(torch.Generator().manual_seed(seed))
         params = {f"encoder.{name}": value for name, value in encoder.items()}
         for name, outputs in self.heads.items():
             params[f"head.{name}.weight"] = torch.zeros(outputs, self.encoder.size)
             params[f"head.{name}.bias"] = torch.zeros(outputs)
-        return params
+        return params | self.start
 
     def names(self, params: Params, problem: Problem) -> list[str]:
         """The parameters that answers to `problem` depend on: the encoder's and this problem's head."""

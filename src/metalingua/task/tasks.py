@@ -146,9 +146,10 @@ class Tasks:
                             "meta-test: take another corpus, or set task.held_out=nothing"
                         )
 
-    def encode(self, tokenizer: Tokenizer) -> None:
-        """Fit `tokenizer` on the meta-training texts alone, then read every task with it."""
-        tokenizer.fit(dict.fromkeys(text for task in self.splits["meta_train"] for text in task.texts))
+    def encode(self, tokenizer: Tokenizer, fit: bool = True) -> None:
+        """Fit `tokenizer` on the meta-training texts alone, unless it is fitted already; read every task with it."""
+        if fit:
+            tokenizer.fit(dict.fromkeys(text for task in self.splits["meta_train"] for text in task.texts))
         known: dict[str, np.ndarray] = {}
         for task in (task for split in self.splits.values() for task in split):
             new = list(dict.fromkeys(text for text in task.texts if text not in known))

@@ -27,3 +27,7 @@ class Tokenizer(Protocol):
     def to_json(self) -> str:
         """The whole tokenizer, as the `tokenizers` library reads it."""
         ...
+
+    def from_json(self, text: str) -> "Tokenizer":
+        """Become the tokenizer that `to_json` wrote: for a run that starts from another one's parameters."""
+        ...

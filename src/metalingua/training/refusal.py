@@ -17,12 +17,13 @@ from metalingua.learner.learner import Learner
 from metalingua.model.model import Encoder, Model
 from metalingua.task.tasks import Tasks
 from metalingua.training.learners import Config, build, learner_name, learners, left_out
+from metalingua.training.start import encoder_config
 
 
 def refuse_or_go_on(config: Config, tasks: Tasks) -> None:
     """Raise UserError, naming all, if a learner cannot do what it will be asked for."""
     own, compared = learner_name(config["learner"]), config["compare"]
-    encoder = instantiate(config["model"])
+    encoder = instantiate(encoder_config(config))
     keys = {"learner": config["learner"]}
     keys |= {f"compare.{name}": each for name, each in compared.items() if name not in left_out(config)}
     refusals = [
