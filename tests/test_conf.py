@@ -13,7 +13,8 @@ from metalingua.check import ConfigError, check
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
-WORDS = {"files": ["files.paths=[texts.csv]"], "files_article": ["files.paths=[texts.txt]"]}
+WORDS = {name: ["files.paths=[texts.txt]"] for name in ("files", "files_article", "unlabeled")}
+UNLABELLED = ["task.corpora.unlabeled.files.paths=[texts.txt]"]  # what pre-training has no default for
 
 
 def composed(*words):
@@ -30,6 +31,8 @@ def chosen(group, name):
     if group == "inner":
         return composed(f"inner@learner.inner={name}"), "learner.inner"
     extra = ["learner@compare.multi_task=multi_task"] if group == "learner" else []
+    if "unlabeled" in (CONF / group / f"{name}.yaml").read_text() or name.startswith("pretrain_"):
+        extra = UNLABELLED
     return composed(f"{group}={name}", *extra), "" if group == "experiment" else group
 
 

@@ -61,7 +61,9 @@ class TinyCorpus:
 
     def load(self) -> Dataset:
         self.loads += 1
-        answers = {"label": self.label} if self.label is not None else {"rating": [float(r) for r in self.rating]}
+        answers = {} if self.label is None else {"label": self.label}
+        if self.rating is not None:
+            answers = {"rating": [float(r) for r in self.rating]}
         return Dataset.from_dict({"text": self.texts, **answers})
 
     def checksum(self) -> str:

@@ -43,8 +43,8 @@ class Model:
         self.rows = f"encoder.{encoder.rows}"  # "encoder." is no parameter's name, nor the end of one
 
     def init(self, seed: int) -> Params:
-        """Parameters to begin with: those of `start`, the others fresh, the same for the same seed. Fresh heads are zero,
-        so no class is preferred."""
+        """Parameters to begin with: those of `start`, the others fresh, the same for the same seed. Fresh heads are
+        zero, so no class is preferred."""
         encoder = self.encoder.init(torch.Generator().manual_seed(seed))
         params = {f"encoder.{name}": value for name, value in encoder.items()}
         for name, outputs in self.heads.items():

@@ -20,6 +20,11 @@ class Tokenizer(Protocol):
         """Token to id."""
         ...
 
+    @property
+    def mask(self) -> int | None:
+        """The id of a hidden word, for tasks that hide words; None if there is none."""
+        ...
+
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text's first `max_length` tokens, int32 [length], never empty."""
         ...

@@ -53,7 +53,7 @@ def misfits(learner: Learner, tasks: Tasks, encoder: Encoder) -> Iterator[str]:
         )
     if learner.needs_table and not encoder.rows:
         yield "refuses the model: it works on an embedding table, and model has none among what is learned"
-    learner.fit(tasks.splits["meta_train"])
+    learner.fit(tasks.labelled("meta_train"))
     trained = sorted({task.problem.name for task in tasks.splits["meta_train"]})
     reasons = defaultdict(list)
     for split, given in tasks.splits.items():

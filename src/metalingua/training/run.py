@@ -192,7 +192,7 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
     for name, learner in entries.items():
         if name in settings:
             continue
-        candidate = Candidate(name, learner, starts[start_of(build(learner))], tasks.splits["meta_train"])
+        candidate = Candidate(name, learner, starts[start_of(build(learner))], tasks.labelled("meta_train"))
         say(f"  {build(learner).label}", end="")
         chosen, score = choose(candidate, engine, model, validation)
         found, about = judge(candidate, chosen, engine, model, test)
@@ -250,7 +250,7 @@ def build_module(cfg: DictConfig, config: Mapping[str, Any], reading: Reading) -
         reading.start.give(module.model)
     texts = dict.fromkeys(text for split in tasks.splits.values() for task in split for text in task.texts)
     module.prepare(reading.tokenizer, list(texts))
-    module.learner.fit(tasks.splits["meta_train"])
+    module.learner.fit(tasks.labelled("meta_train"))
     return module
 
 
@@ -268,6 +268,8 @@ def read(cfg: DictConfig) -> Reading:
     tasks = instantiate(cfg.task, _convert_="all").read()
     dropped, fate = sum(tasks.found["drop"].values()), "left out" if cfg.task.leakage == "drop" else "found twice"
     say(f"  {tasks.found['texts']:,} texts, {dropped:,} {fate}")
+    if cut := tasks.found.get("sentences"):
+        say(f"  {cut['read']:,} sentences of unlabelled text, {sum(cut['drop'].values()):,} {fate}")
     tokenizer = instantiate(cfg.text)
     if start:
         tokenizer.from_json(start.tokenizer)
