@@ -3,7 +3,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 import torch
-from toy import TinyCorpus, reviews
+from toy import TinyCorpus, prose, reviews
 
 from metalingua.error import UserError
 from metalingua.problem.classification import Classification
@@ -16,20 +16,6 @@ from metalingua.text.word import WordTokenizer
 
 SETTINGS = {"ways": 3, "shots": 2, "queries": 3, "max_length": 9, "label_order": "fixed", "held_out": "class",
             "leakage": "drop"}  # fmt: skip
-WORDS = [f"{a}{b}{c}" for a in "bdgklm" for b in "aeiou" for c in "nrst"]
-
-
-def prose(texts=400, seed=0):
-    """Texts of 1 to 4 sentences of 5 to 12 words; "the" is in all of them, and some are shorter."""
-    dice = np.random.default_rng(seed)
-
-    def sentence():
-        words = [*dice.choice(WORDS, dice.integers(4, 12)), "the"]
-        return " ".join(dice.permutation(words)).capitalize() + dice.choice([".", "!", "?"])
-
-    return [" ".join([*(sentence() for _ in range(dice.integers(1, 5))), "Too short."]) for _ in range(texts)]
-
-
 TEXTS = prose()
 
 

@@ -32,7 +32,7 @@ def pretraining(folder, kind, *words):
     """The words for a small run of conf/task/KIND.yaml."""
     return [
         f"task={kind}", "text=masked_word", f"task.corpora.unlabeled.files.paths=[{folder}/prose.txt]",
-        "task.shots=2", "task.queries=2", "task.max_length=12", f"name={kind}", *ALONE, "~learner.tuned", *words,
+        "task.shots=2", "task.queries=2", "task.max_length=12", *ALONE, "~learner.tuned", *words,
     ]  # fmt: skip
 
 
@@ -41,12 +41,17 @@ WIDE = [  # words of so little text are few: any may be hidden
     "task.meta_validation.two_held_out_words.band=[0,1]",
     "task.meta_test.two_new_words.band=[0,1]",
 ]
-KINDS = {"smlmt": ["learner=fomaml", *WIDE]}
+KINDS = {
+    "smlmt": ["smlmt", "learner=fomaml", *WIDE],
+    "mlm": ["mlm", "learner=multi_task"],
+    "meta_mlm": ["mlm", "learner=maml"],
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_pretraining_run_cut_and_resumed_ends_with_the_same_bits_and_others_start_from_it(folder, kind):
-    words = pretraining(folder, kind, *KINDS[kind])
+    task, *more = KINDS[kind]
+    words = pretraining(folder, task, f"name={kind}", *more)
     code, out, err = tiny.train(folder, *words, f"paths.outputs={folder}/whole")
     assert (code, err) == (0, ""), out
     (whole,) = (folder / f"whole/{kind}").iterdir()
@@ -65,3 +70,13 @@ def test_a_pretraining_run_cut_and_resumed_ends_with_the_same_bits_and_others_st
     (after,) = (folder / f"outputs/after_{kind}").iterdir()
     assert (after / "tokenizer.json").read_text() == (whole / "tokenizer.json").read_text()
     assert json.loads((after / "result.json").read_text())["init_from"]["run"] == str(whole)
+
+
+def test_models_and_learners_that_cannot_tell_hidden_words_are_refused(folder):
+    words = pretraining(folder, "mlm", "learner=multi_task")
+    code, _, err = tiny.train(folder, *words, "model=cnn", "~model.hidden")
+    assert code == 2 and "model refuses task.meta_train.hidden_words" in err and "choose model=lstm" in err
+    code, _, err = tiny.train(folder, *pretraining(folder, "mlm"), "learner=proto_net")
+    assert code == 2 and "learner refuses task.meta_train.hidden_words" in err and "hidden words" in err
+    code, _, err = tiny.train(folder, *pretraining(folder, "mlm"), "text=word")
+    assert code == 2 and "set text=masked_word" in err and "Traceback" not in err

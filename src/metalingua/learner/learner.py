@@ -37,6 +37,7 @@ class Learner:
     needs_head   whether its answers come from a head of the problem (the model's, or what it fits to the meta-training
                  tasks), which then must have been trained
     needs_table  whether it works on the encoder's embedding table, which then must be among what is learned
+    of_tokens    whether it can tell hidden words, where an item is a token of a text and any token may be the answer
     own_layers   whether it adds layers to the model, so that the model's outputs alone are not its answers
     vmaps        whether torch.vmap can run many tasks as one: no choice depends on a tensor's values, nothing reads the
                  texts, and gradients are taken by `descent`
@@ -50,6 +51,7 @@ class Learner:
     order = 1
     needs_head = False
     needs_table = False
+    of_tokens = False
     own_layers = False
     vmaps = False
     label = ""

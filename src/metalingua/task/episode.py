@@ -29,7 +29,8 @@ class Episode:
     """A support set to adapt on and a query set to be judged on.
 
     rows   [distinct tokens] int64, ascending: the token ids that occur, so a task needs only these rows of the
-           embedding table. `inputs.tokens` count in `rows`; rows[0] is padding.
+           embedding table; all ids where the answer may be any token. `inputs.tokens` count in `rows`; rows[0] is
+           padding.
     """
 
     split: str
@@ -80,7 +81,7 @@ class Episodes:
             task = self.tasks[index % len(self.tasks)]
         problem, *halves = task.draw(dice, self.shots, self.queries, self.label_order)
         tokens = np.concatenate([each for half in halves for each in half.tokens])
-        occurs = np.zeros(tokens.max() + 1, dtype=bool)  # by token id
+        occurs = np.full(problem.outputs if problem.tied else tokens.max() + 1, problem.tied)  # by token id
         occurs[0] = occurs[tokens] = True
         rows, place = np.flatnonzero(occurs), occurs.cumsum() - 1  # a sixth of the time of unique and searchsorted
         examples = (self._examples(problem, rows, place, half) for half in halves)
@@ -90,5 +91,6 @@ class Episodes:
         """`half` with tokens that count in `rows`; `place` is that of each token id there."""
         inputs = pad([place[tokens] for tokens in half.tokens], half.texts)
         frequency = None if self.frequency is None else self.frequency[rows]
-        inputs = replace(inputs, frequency=frequency, ids=torch.from_numpy(rows))
+        at = None if half.at is None else torch.from_numpy(half.at)
+        inputs = replace(inputs, frequency=frequency, ids=torch.from_numpy(rows), at=at)
         return Examples(problem, inputs, problem.targets(half.labels), half.own)

@@ -23,6 +23,7 @@ class Half:
     texts: list[str]  # as written
     labels: np.ndarray  # [items], as the episode's problem takes them
     own: np.ndarray  # [items], as the task has them
+    at: np.ndarray | None = None  # [items, 2], text and place of each item where items are tokens; None: texts are
 
 
 @dataclass(frozen=True)

@@ -226,9 +226,9 @@ class Tasks:
             yield sentences, which
 
     def heads(self) -> dict[str, int]:
-        """Name to outputs of every head that any task of any split needs, sorted."""
+        """Name to outputs of every head that any task of any split needs, sorted; 0 for a head that is tied."""
         problems = (task.problem for split in self.splits.values() for task in split)
-        return dict(sorted({problem.name: problem.outputs for problem in problems}.items()))
+        return dict(sorted({each.name: 0 if each.tied else each.outputs for each in problems}.items()))
 
     def episodes(self, split: str, seed: int) -> Episodes:
         """The episodes of `split`, "meta_train", "meta_validation" or "meta_test"."""
