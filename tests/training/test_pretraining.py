@@ -45,6 +45,7 @@ KINDS = {
     "smlmt": ["smlmt", "learner=fomaml", *WIDE],
     "mlm": ["mlm", "learner=multi_task"],
     "meta_mlm": ["mlm", "learner=maml"],
+    "jigsaw": ["jigsaw", "learner=fomaml"],
 }
 
 

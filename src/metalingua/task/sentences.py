@@ -31,6 +31,7 @@ class Sentences:
 
     def __init__(self, data: "Dataset", rule: str, shortest: int):
         self._data, self._rule, self._shortest = data, rule, shortest
+        self.max_length = 0  # tokens of a sentence that are read, once it is encoded
         text: list[int] = []
         place: list[float] = []
         form: list[float] = []
@@ -51,6 +52,7 @@ class Sentences:
 
     def encode(self, tokenizer: Tokenizer, max_length: int) -> None:
         """Read every sentence's first `max_length` tokens."""
+        self.max_length = max_length
         tokens: list[np.ndarray] = [np.empty(0, np.int32)]
         lengths: list[int] = []
         for batch in self._batches():
