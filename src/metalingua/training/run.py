@@ -279,7 +279,7 @@ def read(cfg: DictConfig) -> Reading:
 
 def _about(cfg: DictConfig, task: Any) -> dict[str, Any]:
     metric = "accuracy" if task.scale is None else "rmse"
-    ways = task.ways if task.scale is None else None
+    ways = task.ways if task.scale is None and not task.problem.tied else None  # None: no class has its own shots
     items = 1 if ways else task.ways
     return {"title": task.title, "note": task.note, "metric": metric, "ways": ways, "shots": cfg.task.shots * items,
             "queries": cfg.task.queries * items, "episodes": cfg.episodes.test}  # fmt: skip
