@@ -6,7 +6,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metalingua.check import ConfigError, check
 from metalingua.training.run import plain, run_hash
@@ -14,7 +14,8 @@ from metalingua.training.run import plain, run_hash
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
-WORDS = {"files": ["files.paths=[texts.csv]"], "files_article": ["files.paths=[texts.txt]"]}
+WORDS = {name: ["files.paths=[texts.txt]"] for name in ("files", "files_article", "unlabeled")}
+UNLABELLED = ["task.corpora.unlabeled.files.paths=[texts.txt]"]  # what pre-training has no default for
 BESIDE = {  # what a file needs beside it
     ("vectors", "file"): ["model.vectors.path=vectors.txt", "model.vectors.size=50"],
     ("model", "huggingface"): ["model.source.path=folder"],
@@ -39,6 +40,8 @@ def chosen(group, name):
     if group == "vectors":
         return composed(f"vectors@model.vectors={name}", *beside), "model"
     extra = ["learner@compare.multi_task=multi_task"] if group == "learner" else beside
+    if "unlabeled" in (CONF / group / f"{name}.yaml").read_text() or name.startswith("pretrain_"):
+        extra = UNLABELLED
     return composed(f"{group}={name}", *extra), "" if group == "experiment" else group
 
 
@@ -53,7 +56,9 @@ def test_every_file_composes_passes_check_and_builds(group, name):
     node = OmegaConf.select(cfg, key) if key else cfg
     built = list(targets(node))
     assert built, f"conf/{group}/{name}.yaml builds nothing"
-    for each in built:
+    for each in built:  # without init_from: the run's key, not the encoder's
+        with open_dict(each):
+            each.pop("init_from", None)
         assert instantiate(each, _convert_="all") is not None
 
 
@@ -143,3 +148,12 @@ def test_where_files_are_kept_is_no_part_of_a_runs_name():
         for words in ([], ["corpus.cache=elsewhere"], ["model.pooling=cls"])
     )
     assert here == there != other
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((CONF / "model").glob("*.yaml"))])
+def test_every_model_may_start_from_a_run(name):
+    words = [f"model={name}", *BESIDE.get(("model", name), [])]
+    assert composed(*words).model.init_from is None
+    check(composed(*words, "model.init_from=outputs/some/run"))
+    with pytest.raises(ConfigError, match="model.init_from is 3: it must be text, or null"):
+        check(composed(*words, "model.init_from=3"))

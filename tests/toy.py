@@ -39,6 +39,18 @@ def ratings(labels: list[str], seed: int = 0) -> np.ndarray:
     return middle + dice.uniform(-0.9, 0.9, len(labels))
 
 
+def prose(texts: int = 400, seed: int = 0, most: int = 4) -> list[str]:
+    """Texts of 1 to `most` sentences of 5 to 12 words, "the" in all of them, and at the end one of 2 words."""
+    dice = np.random.default_rng(seed)
+    plain = [f"{a}{b}{c}" for a in "bdgklm" for b in "aeiou" for c in "nrst"]
+
+    def sentence() -> str:
+        words = [*dice.choice(plain, dice.integers(4, 12)), "the"]
+        return " ".join(dice.permutation(words)).capitalize() + dice.choice([".", "!", "?"])
+
+    return [" ".join([*(sentence() for _ in range(dice.integers(1, most + 1))), "Too short."]) for _ in range(texts)]
+
+
 @dataclass
 class TinyCorpus:
     """What `Tasks` asks of a corpus, with its rows given."""
@@ -61,7 +73,9 @@ class TinyCorpus:
 
     def load(self) -> Dataset:
         self.loads += 1
-        answers = {"label": self.label} if self.label is not None else {"rating": [float(r) for r in self.rating]}
+        answers = {} if self.label is None else {"label": self.label}
+        if self.rating is not None:
+            answers = {"rating": [float(r) for r in self.rating]}
         return Dataset.from_dict({"text": self.texts, **answers})
 
     def checksum(self) -> str:

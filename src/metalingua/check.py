@@ -134,7 +134,7 @@ def _value_problems(key: str, target: str, signature: Signature, values: Config)
     takes = signature.arguments
     for name, value in values.items():
         at = _join(key, name)
-        if name in HYDRA_KEYS or value is BROKEN:
+        if name in HYDRA_KEYS or value is BROKEN or at == "model.init_from":  # the run's key, not the encoder's
             continue
         if name not in takes:
             if not signature.open:
@@ -182,7 +182,7 @@ def _numbers(value: Any) -> list[float]:
 
 def _classes(task: Config, corpus: Config) -> int | None:
     """How many classes a task tells apart; None for regression, or where only the data knows."""
-    if task.get("rating") is True:
+    if task.get("rating") is True or "_target_" in task:  # a kind of task with a class of its own makes its classes
         return None
     if corpus.get("rating_range") is not None and task.get("cuts") is None:
         return 1  # ratings that nothing cuts
@@ -203,6 +203,7 @@ LIMITS: dict[str, object] = {
     "episodes.validation": Annotated[int, AtLeast(1)],
     "episodes.test": Annotated[int, AtLeast(2)],  # an interval needs two
     "optimizer.lr": Annotated[float, Above(0)],
+    "model.init_from": str | None,
     "engine.threads": Annotated[int, AtLeast(1)] | None,
     "engine.batching": Annotated[str, OneOf("auto", "threads", "vmap")],
     "rerun": bool,
@@ -237,7 +238,18 @@ def something_is_validated(cfg: Config) -> Iterator[str]:
 
 def tasks_take_their_keys(cfg: Config) -> Iterator[str]:
     for key, task, _ in _tasks(cfg):
-        yield from _argument_problems(key, {**task, "_target_": "metalingua.task.task.Rule"})
+        if "_target_" not in task:  # else they are its class's arguments
+            yield from _argument_problems(key, {**task, "_target_": "metalingua.task.task.Rule"})
+
+
+def a_label_is_there_to_learn(cfg: Config) -> Iterator[str]:
+    for key, task, corpus in _tasks(cfg):
+        answers = [corpus.get("labels"), corpus.get("rating_range")]
+        if corpus and "_target_" not in task and answers == [None, None]:
+            yield (
+                f"{key}.corpus is {shown(task.get('corpus'))}, which has neither labels nor rating_range: its "
+                "text makes tasks as those of conf/task/smlmt.yaml; take another corpus, or give it labels"
+            )
 
 
 def tuned_values_fit(cfg: Config) -> Iterator[str]:
@@ -433,6 +445,7 @@ rules: list[Callable[[Config], Iterator[str]]] = [
     a_run_is_one_process,
     something_is_validated,
     tasks_take_their_keys,
+    a_label_is_there_to_learn,
     tuned_values_fit,
     two_ways_or_more,
     corpora_are_known,

@@ -71,6 +71,21 @@ def test_ratings_are_float64(tmp_path):
     assert rated.load()["rating"][:] == [1.5, -3.0]
 
 
+def test_unlabelled_texts_are_rows_without_an_answer(tmp_path):
+    (tmp_path / "a.txt").write_text("One text.\n\n two, of all \n")
+    bare = {"labels": None, "rating_range": None}
+    lines = corpus(tmp_path, **bare, files=Files(str(tmp_path / "a.txt"), Columns("text")))
+    assert lines.load()[:] == {"text": ["One text.", " two, of all "]}
+    assert len(lines.checksum()) == 64
+    (tmp_path / "a.csv").write_text("text,label\nOne text.,positive\n")
+    table = Files(str(tmp_path / "a.csv"), Columns("text", "label"))
+    assert corpus(tmp_path, **bare, files=table).load()[:] == {"text": ["One text."]}
+    assert corpus(tmp_path, files=table).load()[:] == {"text": ["One text."], "label": ["positive"]}
+    (tmp_path / "b.txt").write_text("\n \n")
+    with pytest.raises(CorpusError, match="the file holds no row"):
+        corpus(tmp_path, **bare, files=Files(str(tmp_path / "b.txt"), Columns("text"))).load()
+
+
 @pytest.mark.parametrize("changes", [
     {"files": Written({"text": ["good", "worse"], "label": ["positive", "negative"]})},
     {"labels": ["negative", "neutral", "positive"]},
@@ -96,8 +111,7 @@ def test_checksum_is_of_the_rows_and_their_order(tmp_path):
 @pytest.mark.parametrize("changes, says", [
     ({"source": "hub"}, ["'hub'", "has files", "corpus.source"]),
     ({"source": "web"}, ["'web'", "has files"]),
-    ({"labels": None}, ["exactly one"]),
-    ({"rating_range": [0, 1]}, ["exactly one"]),
+    ({"rating_range": [0, 1]}, ["at most one"]),
     ({"labels": ["positive"]}, ["two or more"]),
     ({"labels": ["positive", "positive"]}, ["each once"]),
     ({"labels": None, "rating_range": [4, -4]}, ["[lowest, highest]"]),
@@ -187,7 +201,7 @@ print(len(Corpus("mine", "d", "en", "files", sys.argv[1], "", "", labels=["a", "
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_yaml_builds(path, tmp_path):
-    missing = ["one.files.paths=x.txt"] if path.stem.startswith("files") else []
+    missing = ["one.files.paths=x.txt"] if path.stem.startswith(("files", "unlabeled")) else []
     made = built(path.stem, tmp_path, *missing)
     assert made.name == path.stem and made.citation and made.licence and not made.present()
 

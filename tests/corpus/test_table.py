@@ -87,7 +87,7 @@ def test_label_names_and_keep(tmp_path):
     ("jsonl", '{"text": 5, "label": "positive"}', ["t.jsonl:1", "text is 5", "string"]),
     ("jsonl", '{"text": "\\ud83d", "label": "positive"}', ["t.jsonl:1", "surrogate"]),
     ("parquet", "PAR1 this is no parquet", ["t.parquet", "not parquet"]),
-    ("xml", "<text/>", ["files.format", "'xml'", "csv, tsv, jsonl, article, parquet"]),
+    ("xml", "<text/>", ["files.format", "'xml'", "csv, tsv, jsonl, article, txt, parquet"]),
 ])  # fmt: skip
 def test_bad_tables(tmp_path, ending, data, says):
     message = refused(tmp_path / f"t.{ending}", data)

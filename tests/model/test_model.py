@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch.autograd import grad
@@ -7,9 +8,13 @@ from torch.nn.functional import linear
 from torch.testing import assert_close
 from toy import HEADS, tiny_episodes, tiny_model, tiny_params
 
-from metalingua.model.model import Model
+from metalingua.model.derivative import derivatives
+from metalingua.model.lstm import LstmEncoder
+from metalingua.model.model import Encoder, Model
+from metalingua.model.transformer import TransformerEncoder
 from metalingua.problem.classification import Classification
 from metalingua.problem.regression import Regression
+from metalingua.text.batch import pad
 from metalingua.training.engine import localise
 
 
@@ -26,7 +31,7 @@ class Lookup:
         return params["table"][inputs.tokens[:, 0]]
 
 
-INPUTS = SimpleNamespace(tokens=torch.tensor([[3, 1], [2, 0]]))
+INPUTS = SimpleNamespace(tokens=torch.tensor([[3, 1], [2, 0]]), at=None)
 
 
 def test_outputs_are_the_problems_head_on_the_features():
@@ -97,3 +102,46 @@ def test_renaming_classes_permutes_the_outputs_and_nothing_else():
     before, after = (model.outputs(each, inputs, problem) for each in (params, renamed))
     assert torch.equal(after, before[:, order]) and not torch.equal(after, before)
     assert_close(before, linear(model.features(params, inputs), params[f"{head}.weight"], params[f"{head}.bias"]))
+
+
+@pytest.mark.parametrize("encoder", [
+    LstmEncoder(9, 5, 4, "mean"), LstmEncoder(9, 5, 4, "last"), TransformerEncoder(9, 4, 2, 2, 6, 8),
+], ids=["lstm mean", "lstm last", "transformer"])  # fmt: skip
+def test_features_of_tokens_are_those_that_a_text_is_made_of(encoder):
+    params = {k: v.double() for k, v in encoder.init(torch.Generator().manual_seed(0)).items()}
+    inputs = pad([np.array([3, 4, 5, 6]), np.array([7, 8])], ["a", "b"])
+    found, texts = encoder.token_features(params, inputs), encoder.features(params, inputs)
+    assert encoder.of_tokens and found.shape == (2, 4, 4)
+    of = (
+        (lambda states: states[-1])
+        if getattr(encoder, "pooling", "mean") == "last"
+        else (lambda states: states.mean(0))
+    )
+    torch.testing.assert_close(of(found[0]), texts[0])
+    torch.testing.assert_close(of(found[1, :2]), texts[1])
+    alone = encoder.token_features(params, pad([np.array([7, 8])], ["b"]))  # padding changes nothing
+    torch.testing.assert_close(alone[0], found[1, :2])
+    other = encoder.token_features(params, pad([np.array([3, 4, 5, 2]), np.array([7, 8])], ["a", "b"]))
+    assert not torch.allclose(other[0], found[0])
+
+
+def test_slopes_of_features_of_tokens_are_right():
+    encoder = LstmEncoder(5, 2, 3, "mean")
+    inputs = pad([np.array([3, 4, 2]), np.array([1])], ["a", "b"])
+    start = {k: v.double() for k, v in encoder.init(torch.Generator().manual_seed(0)).items()}
+    weights = torch.randn(2, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    weights[1, 1:] = 0  # padding
+
+    def score(*values):
+        return (encoder.token_features(dict(zip(start, values, strict=True)), inputs) * weights).sum()
+
+    leaves = [value.requires_grad_() for value in start.values()]
+    assert torch.autograd.gradcheck(score, leaves)
+    with derivatives(2):
+        assert torch.autograd.gradgradcheck(score, leaves)
+
+
+def test_an_encoder_without_features_of_tokens_says_so():
+    assert not Encoder.of_tokens
+    with pytest.raises(NotImplementedError, match="Encoder has no features of single tokens"):
+        Encoder().token_features({}, pad([np.array([1])], ["a"]))

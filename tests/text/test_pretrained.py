@@ -66,3 +66,12 @@ def test_a_tokenizer_that_is_not_there_or_damaged(tmp_path, content):
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(UserError, match=r"tokenizer\.json"):
         bert.tokenizer(tmp_path).fit([])
+
+
+def test_a_hidden_word_and_the_tokenizer_of_another_run(folder, tmp_path):
+    tokenizer = bert.tokenizer(folder)
+    assert tokenizer.mask == tokenizer.vocabulary.get("[MASK]")
+    again = bert.tokenizer(tmp_path / "nowhere").from_json(tokenizer.to_json())
+    assert again.vocabulary == tokenizer.vocabulary
+    for one, other in zip(again.encode(bert.TEXTS, 12), tokenizer.encode(bert.TEXTS, 12), strict=True):
+        assert one.tolist() == other.tolist()

@@ -1,4 +1,4 @@
-"""A corpus: labelled texts of one domain and language, whatever source they come from."""
+"""A corpus: texts of one domain and language, whatever source they come from."""
 
 import hashlib
 import json
@@ -39,7 +39,8 @@ class Source(Protocol):
 
 
 class Corpus:
-    """What conf/corpus/NAME.yaml builds: either `labels` (classification) or `rating_range` (regression) is given.
+    """What conf/corpus/NAME.yaml builds: `labels` (classification) or `rating_range` (regression) is given, or neither:
+    then the texts are unlabelled.
 
     source        which of the blocks pypi, hub and files is used
     rating_range  [lowest, highest], rating points
@@ -68,10 +69,10 @@ class Corpus:
                 f"corpus {self.name}: source is {self.source!r}, but this corpus has {self._others() or 'no source'}; "
                 "set corpus.source to one it has, or add the block to its yaml"
             )
-        if (self.labels is None) == (self.rating_range is None):
+        if self.labels is not None and self.rating_range is not None:
             raise CorpusError(
                 f"corpus {self.name}: labels is {self.labels} and rating_range is {self.rating_range}; "
-                "give exactly one of them and set the other to null"
+                "give at most one of them and set the other to null"
             )
         if self.labels is not None and (len(set(self.labels)) < 2 or len(set(self.labels)) < len(self.labels)):
             raise CorpusError(f"corpus {self.name}: labels is {self.labels}; give two or more, each once")
@@ -81,7 +82,7 @@ class Corpus:
             raise CorpusError(f"corpus {self.name}: rating_range is {self.rating_range}; give [lowest, highest]")
 
     def load(self) -> "Dataset":
-        """The rows: text string, and label string (one of `labels`) or rating float64 (within `rating_range`).
+        """The rows: text string, and label string (one of `labels`), rating float64 (within `rating_range`) or neither.
 
         The first call reads the source and writes Arrow; later ones read only that. Raises CorpusError.
         """

@@ -26,7 +26,8 @@ class Record(NamedTuple):
 class Format:
     """How a table's bytes are read.
 
-    format    csv (quoted), tsv (never quoted), jsonl, parquet, article; None: the file name's ending
+    format    csv (quoted), tsv (never quoted), jsonl, parquet, article, txt (a text a line, in a column called text);
+              None: the file name's ending
     encoding  of everything but parquet
     header    column names of a csv or tsv without a first line of names
     """
@@ -37,7 +38,7 @@ class Format:
 
     def records(self, data: bytes, name: str, key: str) -> Iterator[Record]:
         """The rows of the file called `name`; `key` is the config block to name in errors. Raises CorpusError."""
-        readers = {"csv": _csv, "tsv": _tsv, "jsonl": _jsonl, "article": _article}
+        readers = {"csv": _csv, "tsv": _tsv, "jsonl": _jsonl, "article": _article, "txt": _txt}
         kind = self.format or name.rsplit(".", 1)[-1].lower()
         if kind not in readers and kind != "parquet":
             raise CorpusError(f"{key}.format is {kind!r} for {name}; it can be {', '.join([*readers, 'parquet'])}")
@@ -121,6 +122,11 @@ def _article(text: str, name: str, header: list[str] | None) -> Iterator[Record]
         yield Record(f"{name}:{number}", values, fault)
 
 
+def _txt(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+    for number, line in _lines(text):
+        yield Record(f"{name}:{number}", {"text": line})
+
+
 def _parquet(data: bytes, name: str) -> Iterator[Record]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -138,7 +144,7 @@ def _parquet(data: bytes, name: str) -> Iterator[Record]:
 class Columns:
     """Which columns of a table make a row.
 
-    text, label, rating  names of columns; label or rating, whichever the corpus has
+    text, label, rating  names of columns; label or rating, whichever the corpus has, if any
     label_names          what stands in the label column -> label; None: it stands there as it is
     keep                 column -> value: only the rows that have it there
     """
@@ -158,10 +164,10 @@ class Columns:
         self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
     ) -> dict[str, list]:
         """The columns of the schema. Raises CorpusError for the first missing column, else for all bad rows at once."""
-        target = "rating" if labels is None else "label"
-        if getattr(self, target) is None:
+        target = None if labels is rating_range is None else "rating" if labels is None else "label"
+        if target and getattr(self, target) is None:
             raise CorpusError(f"{key}.columns.{target} is null; name the column that holds the {target}")
-        made: dict[str, list] = {"text": [], target: []}
+        made: dict[str, list] = {column: [] for column in ("text", target) if column}
         faults, seen, asked = [], 0, True
         for record in records:
             if not record.fault and asked:
@@ -174,14 +180,15 @@ class Columns:
             value: str | float = ""
             if not fault:
                 fault = _text_fault(text)
-            if not fault:
+            if not fault and target:
                 raw = record.values.get(getattr(self, target))
                 value, fault = self._label(raw, labels) if labels else _rating(raw, rating_range or [])
             if fault:
                 faults.append(f"{record.place}: {fault}")
             else:
                 made["text"].append(text)
-                made[target].append(value)
+                if target:
+                    made[target].append(value)
         if faults:
             more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
             raise CorpusError(
@@ -193,8 +200,9 @@ class Columns:
             raise CorpusError(f"{key}: no row{which}; at least one is needed")
         return made
 
-    def _check_columns(self, record: Record, target: str, key: str) -> None:
-        wanted = {f"columns.{target}": getattr(self, target), "columns.text": self.text}
+    def _check_columns(self, record: Record, target: str | None, key: str) -> None:
+        wanted = {f"columns.{target}": getattr(self, target)} if target else {}
+        wanted |= {"columns.text": self.text}
         wanted |= {f"columns.keep.{column}": column for column in self.keep}
         for option, column in wanted.items():
             if column not in record.values:

@@ -14,6 +14,8 @@ from metalingua.task.episode import Examples
 class FineTune(Learner):
     """Descent on the support set. What differs between baselines is only where it starts and what stays frozen."""
 
+    of_tokens = True
+
     @limited("learner")
     def __init__(
         self,

@@ -38,6 +38,7 @@ class Learner:
                  tasks), which then must have been trained
     needs_table  whether it works on the encoder's embedding table, which then must be among what is learned
     needs_encoder whether it works by moving the encoder, of which something must then be learned
+    of_tokens    whether it can tell hidden words, where an item is a token of a text and any token may be the answer
     own_layers   whether it adds layers to the model, so that the model's outputs alone are not its answers
     vmaps        whether torch.vmap can run many tasks as one: no choice depends on a tensor's values, nothing reads the
                  texts, and gradients are taken by `descent`
@@ -52,6 +53,7 @@ class Learner:
     needs_head = False
     needs_table = False
     needs_encoder = False
+    of_tokens = False
     own_layers = False
     vmaps = False
     label = ""

@@ -10,6 +10,7 @@ class MultiTask(Learner):
     """Trains theta and one head a problem on the examples of all tasks; answers a new task as it is."""
 
     training = "joint"
+    of_tokens = True
     needs_head = True
     vmaps = True
 

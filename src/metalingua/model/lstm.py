@@ -31,6 +31,7 @@ class LstmEncoder(Encoder):
     """
 
     rows = "embedding.weight"  # its first axis is token ids: the engine hands a task only the rows its episode uses
+    of_tokens = True
     vmaps = False  # it packs texts by their lengths, which a batch of tasks does not share
     derivatives = 2
 
@@ -67,6 +68,20 @@ class LstmEncoder(Encoder):
         inputs.tokens   [items, length] int64, rows of params["embedding.weight"]; padding at the end
         inputs.lengths  [items] int64, real tokens per text, 1 or more
         """
+        packing, states = inputs.packing, self._states(params, inputs)
+        if self.pooling == "last":
+            return states.index_select(0, packing.last)
+        return packing.of_text.to(states.dtype) @ states / inputs.lengths.unsqueeze(1)
+
+    def token_features(self, params: Params, inputs: Inputs) -> Tensor:
+        """The state after each token, [items, length of the longest, hidden]: it has read what stands before it."""
+        packing, states = inputs.packing, self._states(params, inputs)
+        steps, items = len(packing.sizes), len(inputs.lengths)
+        padded = states.new_zeros(steps * items, self.hidden).index_copy(0, packing.padded, states)
+        return padded.view(steps, items, self.hidden).transpose(0, 1)
+
+    def _states(self, params: Params, inputs: Inputs) -> Tensor:
+        """States [rows, hidden] of the packed tokens."""
         packing = inputs.packing
         items, steps = len(inputs.lengths), len(packing.sizes)
         # The fused kernel computes padding too, projects every token, and has no fast second derivative. Without
@@ -76,12 +91,8 @@ class LstmEncoder(Encoder):
         fused = order() == 1 and full and not native.serves(table, self.hidden)
         # many a CPU lacks the fused kernel at the lower precision of autocast
         if fused and not torch.is_autocast_enabled(inputs.lengths.device.type):
-            states = self._fused(params, inputs.tokens[:, :steps]).flatten(0, 1).index_select(0, packing.padded)
-        else:
-            states = self._packed(params, packing)
-        if self.pooling == "last":
-            return states.index_select(0, packing.last)
-        return packing.of_text.to(states.dtype) @ states / inputs.lengths.unsqueeze(1)
+            return self._fused(params, inputs.tokens[:, :steps]).flatten(0, 1).index_select(0, packing.padded)
+        return self._packed(params, packing)
 
     def _packed(self, params: Params, packing: Packing) -> Tensor:
         """States [rows, hidden] of the packed tokens; fast at the second derivative."""

@@ -23,6 +23,7 @@ class Encoder:
     size: int  # features a text
     derivatives = 2  # highest derivative it has: 2, or 1 for kernels without a double backward
     vmaps = False  # whether it runs under torch.vmap, its derivatives too
+    of_tokens = False  # whether it has `token_features`
 
     def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
         """Told once, before `init`, how texts are read, and every text that any task may draw.
@@ -39,23 +40,33 @@ class Encoder:
         """[items, size]. `inputs.tokens` index params[self.rows]; `inputs.token_ids` are the tokenizer's own."""
         raise NotImplementedError
 
+    def token_features(self, params: Params, inputs: Inputs) -> Tensor:
+        """[items, length, size], those of every token in its text; what stands at padding means nothing.
+
+        Raises NotImplementedError where there are none: `of_tokens` says so.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no features of single tokens")
+
 
 class Model:
     """The shared parameters theta: `encoder.*`, and `head.NAME.*` for every problem name (the article's W1, W2)."""
 
     def __init__(self, encoder: Encoder, heads: Mapping[str, int]):
-        """`heads`: problem name to outputs."""
+        """`heads`: problem name to outputs; 0 for a head that is tied to the embedding table."""
         self.encoder, self.heads = encoder, dict(heads)
+        self.start: Params = {}  # in place of the fresh values of these names
         self.rows = f"encoder.{encoder.rows}"  # "encoder." is no parameter's name, nor the end of one
 
     def init(self, seed: int) -> Params:
-        """Fresh parameters, the same for the same seed. Heads start at zero, so no class is preferred."""
+        """Parameters to begin with: those of `start`, the others fresh, the same for the same seed. Fresh heads are
+        zero, so no class is preferred."""
         encoder = self.encoder.init(torch.Generator().manual_seed(seed))
         params = {f"encoder.{name}": value for name, value in encoder.items()}
         for name, outputs in self.heads.items():
-            params[f"head.{name}.weight"] = torch.zeros(outputs, self.encoder.size)
-            params[f"head.{name}.bias"] = torch.zeros(outputs)
-        return params
+            rows, columns = (outputs, outputs) if outputs else params[self.rows].shape
+            params[f"head.{name}.weight"] = torch.zeros(columns, self.encoder.size)
+            params[f"head.{name}.bias"] = torch.zeros(rows)
+        return params | self.start
 
     def random_heads(self, seed: int) -> Params:
         """Weights of heads [outputs, size] as torch.nn.Linear's, U(-1/sqrt(size), 1/sqrt(size)), in place of zero: for
@@ -72,12 +83,22 @@ class Model:
         return [name for name in params if name.startswith(("encoder.", f"head.{problem.name}."))]
 
     def features(self, params: Params, inputs: Inputs) -> Tensor:
-        """[items, encoder.size]."""
-        return self.encoder.features(
-            {k.removeprefix("encoder."): v for k, v in params.items() if k.startswith("encoder.")}, inputs
-        )
+        """[items, encoder.size]; an item is a text, or a token of one where `inputs.at` says so."""
+        mine = {k.removeprefix("encoder."): v for k, v in params.items() if k.startswith("encoder.")}
+        if inputs.at is None:
+            return self.encoder.features(mine, inputs)
+        return self.encoder.token_features(mine, inputs)[inputs.at[:, 0], inputs.at[:, 1]]
 
     def outputs(self, params: Params, inputs: Inputs, problem: Problem) -> Tensor:
-        """[items, problem.outputs]. Raises KeyError for a problem without a head."""
-        head = f"head.{problem.name}"
-        return linear(self.features(params, inputs), params[f"{head}.weight"], params[f"{head}.bias"])
+        """[items, problem.outputs]. Raises KeyError for a problem without a head.
+
+        A tied head maps features to the space of token embeddings, where a token's score is the product with its row
+        (Press & Wolf 2017, arXiv:1608.05859).
+        """
+        weight, bias = (params[f"head.{problem.name}.{part}"] for part in ("weight", "bias"))
+        features = self.features(params, inputs)
+        return (
+            linear(linear(features, weight), params[self.rows], bias)
+            if problem.tied
+            else linear(features, weight, bias)
+        )

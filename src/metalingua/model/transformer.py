@@ -53,6 +53,7 @@ class TransformerEncoder(Encoder):
     rows = "embedding.weight"  # its first axis is token ids: the engine hands a task only the rows its episode uses
     derivatives = 2
     vmaps = True
+    of_tokens = True
 
     @limited("model")
     def __init__(
@@ -119,13 +120,27 @@ class TransformerEncoder(Encoder):
 
         Raises ValueError for texts longer than max_length.
         """
+        x = self._last_layer(params, inputs)
+        weight = self._real(inputs).t().to(x.dtype) / inputs.lengths
+        return (x * weight.unsqueeze(2)).sum(0)
+
+    def token_features(self, params: Params, inputs: Inputs) -> Tensor:
+        """What the last layer gives for each token, [items, length, dim]."""
+        return self._last_layer(params, inputs).transpose(0, 1)
+
+    def _real(self, inputs: Inputs) -> Tensor:
+        """[items, length], whether a token is no padding."""
+        return torch.arange(inputs.tokens.shape[1], device=inputs.tokens.device) < inputs.lengths.unsqueeze(1)
+
+    def _last_layer(self, params: Params, inputs: Inputs) -> Tensor:
+        """[length, items, dim]."""
         tokens, length = inputs.tokens, inputs.tokens.shape[1]
         if length > self.max_length:
             raise ValueError(
                 f"a text has {length} tokens and model.max_length is {self.max_length}: the model has no positions "
                 "beyond that; give model.max_length the value of task.max_length"
             )
-        real = torch.arange(length, device=tokens.device) < inputs.lengths.unsqueeze(1)  # [items, length]
+        real = self._real(inputs)
         # time before texts: then a head of a text is a strided matrix, and nothing need be copied to split the heads
         x = F.embedding(tokens.t(), params["embedding.weight"]) + params["positions.weight"][:length].unsqueeze(1)
         mask = x.new_zeros(real.shape).masked_fill(~real, -math.inf)
@@ -135,5 +150,4 @@ class TransformerEncoder(Encoder):
         x = x.flatten(0, 1)
         for i in range(self.layers):
             x = one(x, mask, layer.Weights(*(params[f"layers.{i}.{name}"] for name in LAYER)), self.heads)
-        weight = real.t().to(x.dtype) / inputs.lengths
-        return (x.view(shape) * weight.unsqueeze(2)).sum(0)
+        return x.view(shape)

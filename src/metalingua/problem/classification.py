@@ -1,6 +1,7 @@
 """Classification: one of `ways` classes, judged by cross-entropy (Bishop 2006, eq. 4.108)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ class Classification:
     """One of `ways` classes. Labels are class indices 0 .. ways - 1 of the episode."""
 
     ways: int
+    tied: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -19,6 +19,11 @@ class Problem(Protocol):
         """Numbers the head gives for one item."""
         ...
 
+    @property
+    def tied(self) -> bool:
+        """Whether an output is a token, scored by its row of the encoder's embedding table. Items are tokens then."""
+        ...
+
     def targets(self, labels: np.ndarray) -> Tensor:
         """`labels` of one episode [items] as the loss wants them, [items]."""
         ...

@@ -1,6 +1,7 @@
 """Regression: a number on a known scale, judged by mean squared error."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ class Regression:
 
     low: float
     high: float
+    tied: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

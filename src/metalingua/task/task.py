@@ -2,17 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
 
 from metalingua.error import UserError
-from metalingua.limit import AtLeast
+from metalingua.limit import Above, AtLeast
 from metalingua.problem.classification import Classification
 from metalingua.problem.problem import Problem
 from metalingua.problem.regression import Regression
+
+
+@dataclass(frozen=True)
+class Half:
+    """The support or the query texts that a task draws for an episode."""
+
+    tokens: list[np.ndarray]  # ids of each text
+    texts: list[str]  # as written
+    labels: np.ndarray  # [items], as the episode's problem takes them
+    own: np.ndarray  # [items], as the task has them
+    at: np.ndarray | None = None  # [items, 2], text and place of each item where items are tokens; None: texts are
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,7 @@ class Rule:
     share    which part of the corpus's texts, as a half-open piece of 0 .. 1; texts fall into place by their hash
     classes  which of the corpus's labels: a split of classes is a corpus in two or three splits, with other classes
     ways     classes an episode; task.ways unless given here
+    weight   how often meta-training draws the corpus, against the weights of others; of its tasks the largest counts
     title, note   what a table calls the task, and what stands under the table
     """
 
@@ -35,6 +47,7 @@ class Rule:
     share: Sequence[float] = (0.0, 1.0)
     classes: Sequence[str] | None = None
     ways: Annotated[int, AtLeast(2)] | None = None
+    weight: Annotated[float, Above(0)] = 1.0
     title: str | None = None
     note: str | None = None
 
@@ -58,6 +71,7 @@ class Task:
     scale: tuple[float, float] | None = None
     title: str = ""
     note: str = ""
+    weight: float = 1.0
     tokens: list[np.ndarray] = field(default_factory=list)
 
     @property
@@ -67,6 +81,45 @@ class Task:
     def by_class(self) -> list[np.ndarray]:
         """Indices of each class's items."""
         return [np.flatnonzero(self.labels == label) for label in range(len(self.classes))]
+
+    def draw(self, dice: np.random.Generator, shots: int, queries: int, label_order: str) -> tuple[Problem, Half, Half]:
+        """The support and the query half of an episode, with `shots` and `queries` texts a class."""
+        draw = self._draw_ratings if self.scale is not None else self._draw_classes
+        return draw(dice, shots, queries, label_order)
+
+    @cached_property
+    def _members(self) -> list[np.ndarray]:
+        return self.by_class()
+
+    def _draw_classes(self, dice: np.random.Generator, shots: int, queries: int, label_order: str):
+        """Equally many items of each of `ways` classes; labels in the task's order, or in a new order every episode."""
+        classes = np.arange(len(self.classes))
+        if self.ways < len(classes):
+            classes = np.sort(dice.choice(classes, self.ways, replace=False))
+        if label_order == "shuffled":
+            classes = dice.permutation(classes)
+        support, query = [], []
+        for held in (self._members[c] for c in classes):
+            drawn = dice.choice(held, shots + queries, replace=False)
+            support.append(drawn[:shots])
+            query.append(drawn[shots:])
+        labels = np.arange(self.ways)
+        return (
+            Classification(self.ways),
+            self._half(np.concatenate(support), labels.repeat(shots)),
+            self._half(np.concatenate(query), labels.repeat(queries)),
+        )
+
+    def _draw_ratings(self, dice: np.random.Generator, shots: int, queries: int, label_order: str):
+        """As many items as a classification episode of the same `ways` has."""
+        shots, queries = self.ways * shots, self.ways * queries
+        drawn = dice.choice(len(self.texts), shots + queries, replace=False)
+        halves = (self._half(items, self.labels[items]) for items in (drawn[:shots], drawn[shots:]))
+        return self.problem, *halves
+
+    def _half(self, items: np.ndarray, labels: np.ndarray) -> Half:
+        tokens, texts = [self.tokens[i] for i in items], [self.texts[i] for i in items]
+        return Half(tokens, texts, labels, self.labels[items])
 
     def require(self, split: str, items: int) -> None:
         """Raise UserError unless every class holds `items` (shots + queries) texts."""
@@ -111,7 +164,15 @@ def make_task(
     ways                of an episode, unless the rule has its own
     """
     task = partial(
-        Task, name, rule.corpus, domain, texts, ways=rule.ways or ways, title=rule.title or name, note=rule.note or ""
+        Task,
+        name,
+        rule.corpus,
+        domain,
+        texts,
+        ways=rule.ways or ways,
+        title=rule.title or name,
+        note=rule.note or "",
+        weight=rule.weight,
     )
     if ratings is None:
         chosen = [str(label) for label in (label_set or () if rule.classes is None else rule.classes)]

@@ -1,8 +1,9 @@
 """The tasks of one run: read from corpora, passed through the leakage gate, split by what must be new at meta-test."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import cache
+from itertools import chain
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from metalingua.error import UserError
 from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.task.episode import Episodes
 from metalingua.task.leakage import SPLITS, LeakageError, Pool, gate
+from metalingua.task.sentences import SENTENCE, Sentences, cut
 from metalingua.task.task import Rule, Task, make_task
+from metalingua.task.unlabelled import Unlabelled
 from metalingua.text.normal import position
 from metalingua.text.tokenizer import Tokenizer
 
@@ -39,7 +42,7 @@ class Tasks:
     ):
         """
         corpora       by the name that the tasks use
-        meta_*        task name to the keys of `Rule`
+        meta_*        task name to the keys of `Rule`; with a `_target_`, one of unlabelled text (`Unlabelled`)
         shots, queries   support and query texts a class
         max_length    words of a text that are read
         label_order   "shuffled" permutes the labels of every episode, so that only what adapts can score
@@ -53,21 +56,27 @@ class Tasks:
         self.rules = {
             split: {name: _rule(split, name, rule) for name, rule in each.items()} for split, each in rules.items()
         }
-        self.splits: dict[str, list[Task]] = {}
+        self.splits: dict[str, list[Task | Unlabelled]] = {}
         self.found: dict[str, Any] = {}
         self.frequency: Tensor | None = None  # once encoded: see `frequency`
 
     def read(self) -> "Tasks":
         """Load the corpora, pass the gate, make the tasks. Raises LeakageError, CorpusError or UserError."""
-        data = {
-            name: self.corpora[name].load()
-            for name in dict.fromkeys(r.corpus for s in self.rules.values() for r in s.values())
+        given = [(split, name, rule) for split, rules in self.rules.items() for name, rule in rules.items()]
+        labelled = [(split, rule) for split, _, rule in given if isinstance(rule, Rule)]
+        data = {name: self.corpora[name].load() for name in dict.fromkeys(rule.corpus for _, _, rule in given)}
+        columns = {
+            name: {column: data[name][column][:] for column in data[name].column_names}
+            for name in dict.fromkeys(rule.corpus for _, rule in labelled)
         }
-        columns = {name: {column: each[column][:] for column in each.column_names} for name, each in data.items()}
 
         @cache
         def places(corpus: str) -> np.ndarray:
             return np.array([position(text) for text in columns[corpus]["text"]])
+
+        @cache
+        def sentences(corpus: str, rule: str, shortest: int) -> Sentences:
+            return Sentences(data[corpus], rule, shortest)
 
         def inside(rule: Rule) -> np.ndarray:
             low, high = rule.share
@@ -79,38 +88,77 @@ class Tasks:
             return np.flatnonzero(chosen)
 
         members: dict[tuple[str, str], np.ndarray] = {}  # split and corpus to the texts that any of its tasks may draw
-        for split, rules in self.rules.items():
-            for rule in rules.values():
-                before = members.get((split, rule.corpus), np.empty(0, np.int64))
-                members[split, rule.corpus] = np.union1d(before, inside(rule))
+        for split, rule in labelled:
+            before = members.get((split, rule.corpus), np.empty(0, np.int64))
+            members[split, rule.corpus] = np.union1d(before, inside(rule))
         pools = [
             Pool(split, corpus, [columns[corpus]["text"][i] for i in at]) for (split, corpus), at in members.items()
         ]
         left_out = self._pass_gate(pools, members)
 
-        for split, rules in self.rules.items():
-            self.splits[split] = []
-            for name, rule in rules.items():
-                corpus, left = self.corpora[rule.corpus], left_out.get((split, rule.corpus), set())
-                at = [i for i in inside(rule) if i not in left]
-                held = {column: [values[i] for i in at] for column, values in columns[rule.corpus].items()}
-                task = make_task(
-                    name,
-                    rule,
-                    domain=corpus.domain,
-                    texts=held["text"],
-                    labels=held.get("label"),
-                    ratings=np.array(held["rating"]) if "rating" in held else None,
-                    label_set=corpus.labels,
-                    scale=corpus.rating_range,
-                    ways=self.ways,
-                )
-                self.splits[split].append(task)
+        self.splits = {split: [] for split in self.rules}
+        for split, name, each in given:
+            corpus = self.corpora[each.corpus]
+            if isinstance(each, Unlabelled):
+                mine = sentences(each.corpus, each.sentence, each.shortest)
+                each.take(split, name, corpus.domain, self.ways, mine)
+                self.splits[split].append(each)
+                continue
+            rule = each
+            left = left_out.get((split, rule.corpus), set())
+            at = [i for i in inside(rule) if i not in left]
+            held = {column: [values[i] for i in at] for column, values in columns[rule.corpus].items()}
+            task = make_task(
+                name,
+                rule,
+                domain=corpus.domain,
+                texts=held["text"],
+                labels=held.get("label"),
+                ratings=np.array(held["rating"]) if "rating" in held else None,
+                label_set=corpus.labels,
+                scale=corpus.rating_range,
+                ways=self.ways,
+            )
+            self.splits[split].append(task)
         self._require_new()
-        for split, tasks in self.splits.items():
-            for task in tasks:
+        for split in self.splits:
+            for task in self.labelled(split):
                 task.require(split, self.shots + self.queries)
+        if any(self._unlabelled().values()):
+            self._part_sentences()
         return self
+
+    def labelled(self, split: str) -> list[Task]:
+        """The tasks of `split` that are not of unlabelled text."""
+        return [task for task in self.splits[split] if isinstance(task, Task)]
+
+    def _unlabelled(self) -> dict[str, list[Unlabelled]]:
+        return {split: [t for t in tasks if isinstance(t, Unlabelled)] for split, tasks in self.splits.items()}
+
+    def _part_sentences(self) -> None:
+        """The gate for unlabelled text: a sentence that is in a later split too, there as a text or a part of one, is
+        left out of the earlier one. Equal forms count as one; near ones are not looked for."""
+        later, dropped, read = np.empty(0), {}, 0
+        unlabelled = self._unlabelled()
+        for split in reversed(SPLITS):
+            forms = [later, *(task.sentences.form[task.members] for task in unlabelled[split])]
+            for task in self.labelled(split):
+                parts = ({text, *cut(text, SENTENCE, 1)} for text in task.texts)
+                forms.append(np.array([position(part) for text in parts for part in text]))
+            for each in unlabelled[split]:
+                twice = np.isin(each.sentences.form[each.members], later)
+                read += len(twice)
+                if twice.any():
+                    dropped[f"{split}/{each.name}"] = int(twice.sum())
+                if self.leakage == "drop":
+                    each.members = each.members[~twice]
+            later = np.unique(np.concatenate(forms))
+        self.found["sentences"] = {"read": read, "drop": dropped}
+        if self.leakage == "fail" and dropped:
+            raise LeakageError(
+                f"sentences of unlabelled text are in a later split too: {dropped}; task.leakage=drop leaves them out "
+                "of the earlier one, task.leakage=report goes on with them"
+            )
 
     def _pass_gate(
         self, pools: list[Pool], members: dict[tuple[str, str], np.ndarray]
@@ -136,7 +184,7 @@ class Tasks:
         if self.held_out == "nothing":
             return
 
-        def held(task: Task) -> set[str]:
+        def held(task: Task | Unlabelled) -> set[str]:
             return {task.domain} if self.held_out == "domain" else set(task.classes)
 
         for test in self.splits["meta_test"]:
@@ -149,20 +197,41 @@ class Tasks:
                             "meta-test: take another corpus, or set task.held_out=nothing"
                         )
 
-    def encode(self, tokenizer: Tokenizer) -> None:
-        """Fit `tokenizer` on the meta-training texts alone, then read every task with it."""
-        tokenizer.fit(dict.fromkeys(text for task in self.splits["meta_train"] for text in task.texts))
+    def encode(self, tokenizer: Tokenizer, fit: bool = True) -> None:
+        """Fit `tokenizer` on the meta-training texts alone, unless it is fitted already; read every task with it."""
+        if fit:
+            texts = dict.fromkeys(text for task in self.splits["meta_train"] for text in task.texts)
+            drawn = (string for sentences, which in self._trained() for string in sentences.strings(which))
+            tokenizer.fit(chain(texts, drawn))
         known: dict[str, np.ndarray] = {}
-        for task in (task for split in self.splits.values() for task in split):
+        for task in (task for split in self.splits.values() for task in split if isinstance(task, Task)):
             new = list(dict.fromkeys(text for text in task.texts if text not in known))
             known.update(zip(new, tokenizer.encode(new, self.max_length), strict=True))
             task.tokens = [known[text] for text in task.texts]
-        self.frequency = frequency(self.splits["meta_train"], tokenizer.size)
+        unlabelled = [task for tasks in self._unlabelled().values() for task in tasks]
+        for sentences in dict.fromkeys(each.sentences for each in unlabelled):
+            sentences.encode(tokenizer, self.max_length)
+        for each in unlabelled:
+            each.encode(tokenizer, self.shots + self.queries)
+        if unlabelled:
+            self._require_new()  # its classes are known now
+        more = [sentences.tokens(np.flatnonzero(which))[0] for sentences, which in self._trained()]
+        self.frequency = frequency(self.labelled("meta_train"), tokenizer.size, more)
+
+    def _trained(self) -> Iterator[tuple[Sentences, np.ndarray]]:
+        """The unlabelled text of meta-training, and for each of its sentences whether a task may draw it."""
+        unlabelled = self._unlabelled()["meta_train"]
+        for sentences in dict.fromkeys(task.sentences for task in unlabelled):
+            which = np.zeros(len(sentences), dtype=bool)
+            for task in unlabelled:
+                if task.sentences is sentences:
+                    which[task.members] = True
+            yield sentences, which
 
     def heads(self) -> dict[str, int]:
-        """Name to outputs of every head that any task of any split needs, sorted."""
+        """Name to outputs of every head that any task of any split needs, sorted; 0 for a head that is tied."""
         problems = (task.problem for split in self.splits.values() for task in split)
-        return dict(sorted({problem.name: problem.outputs for problem in problems}.items()))
+        return dict(sorted({each.name: 0 if each.tied else each.outputs for each in problems}.items()))
 
     def episodes(self, split: str, seed: int) -> Episodes:
         """The episodes of `split`, "meta_train", "meta_validation" or "meta_test"."""
@@ -182,14 +251,19 @@ class Tasks:
         return {name: self.corpora[name].checksum() for name in used}
 
 
-def frequency(tasks: Iterable[Task], vocabulary: int) -> Tensor:
-    """Each token's share of all tokens of the texts of `tasks`, [vocabulary] float32; a text counts once."""
+def frequency(tasks: Iterable[Task], vocabulary: int, more: Iterable[np.ndarray] = ()) -> Tensor:
+    """Each token's share of all tokens of the texts of `tasks`, [vocabulary] float32; a text counts once.
+
+    `more` are tokens that count besides.
+    """
     read = {text: tokens for task in tasks for text, tokens in zip(task.texts, task.tokens, strict=True)}
-    count = np.bincount(np.concatenate(list(read.values())), minlength=vocabulary)
+    count = np.bincount(np.concatenate([*read.values(), *more]), minlength=vocabulary)
     return torch.from_numpy((count / count.sum()).astype(np.float32))
 
 
-def _rule(split: str, name: str, keys: Mapping[str, Any]) -> Rule:
+def _rule(split: str, name: str, keys: Mapping[str, Any] | Unlabelled) -> Rule | Unlabelled:
+    if isinstance(keys, Unlabelled):
+        return keys
     takes = [field.name for field in fields(Rule)]
     if unknown := [key for key in keys if key not in takes]:
         raise UserError(f"task.{split}.{name}.{unknown[0]} is unknown; a task takes {', '.join(takes)}")

@@ -21,9 +21,11 @@ class Inputs:
     texts: tuple[str, ...]  # what was read, for learners that do not look at tokens
     frequency: Tensor | None = None  # [rows] each row's token's share of the tokens of meta-training text; padding: 0
     ids: Tensor | None = None  # [rows] int64, the token id of each row that `tokens` count in; None: they are ids
+    at: Tensor | None = None  # [items, 2] int64, text and place of each item where items are tokens; None: texts are
 
     def __len__(self) -> int:
-        return len(self.texts)
+        """Items."""
+        return len(self.texts) if self.at is None else len(self.at)
 
     @property
     def token_ids(self) -> Tensor:

@@ -50,6 +50,12 @@ class PretrainedTokenizer:
         """Word piece to id."""
         return self._read().get_vocab()
 
+    @property
+    def mask(self) -> int | None:
+        """The id of "[MASK]" or "<mask>"; None where the tokenizer has neither."""
+        known = self.vocabulary
+        return known.get("[MASK]", known.get("<mask>"))
+
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text, int32 [length], at most `max_length` with the special tokens: the text's end is cut.
 
@@ -77,6 +83,11 @@ class PretrainedTokenizer:
         tokenizer = Tokenizer.from_str(self._read().to_str())
         tokenizer.no_truncation()
         return tokenizer.to_str()
+
+    def from_json(self, text: str) -> "PretrainedTokenizer":
+        """Become the tokenizer that `to_json` wrote."""
+        self._tokenizer, self._known = Tokenizer.from_str(text), {}
+        return self
 
     def _read(self) -> Tokenizer:
         if self._tokenizer is None:

@@ -20,10 +20,19 @@ class Tokenizer(Protocol):
         """Token to id."""
         ...
 
+    @property
+    def mask(self) -> int | None:
+        """The id of a hidden word, for tasks that hide words; None if there is none."""
+        ...
+
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text's first `max_length` tokens, int32 [length], never empty."""
         ...
 
     def to_json(self) -> str:
         """The whole tokenizer, as the `tokenizers` library reads it."""
+        ...
+
+    def from_json(self, text: str) -> "Tokenizer":
+        """Become the tokenizer that `to_json` wrote: for a run that starts from another one's parameters."""
         ...

@@ -11,16 +11,19 @@ from tokenizers.trainers import WordLevelTrainer
 
 from metalingua.limit import AtLeast, limited
 
-PAD, UNKNOWN = "[PAD]", "[UNK]"  # ids 0 and 1
+PAD, UNKNOWN, MASK = "[PAD]", "[UNK]", "[MASK]"  # ids 0, 1 and, if there is one, 2
 
 
 class WordTokenizer:
     """Lower-cased words (with their apostrophes: "don't" is one) and runs of punctuation."""
 
     @limited("text")
-    def __init__(self, size: Annotated[int, AtLeast(3)]):
-        """`size`: rows of the embedding, the padding and unknown words among them."""
-        self.size = size
+    def __init__(self, size: Annotated[int, AtLeast(3)], mask: bool = False):
+        """
+        size   rows of the embedding, the padding and unknown words among them
+        mask   whether there is a token that stands for a hidden word, as pre-training tasks need
+        """
+        self.size, self._specials = size, [PAD, UNKNOWN, *([MASK] * mask)]
         self._tokenizer = Tokenizer(WordLevel(unk_token=UNKNOWN))
         self._tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
         word = Regex(r"[\p{L}\p{M}\p{N}]+(?:['’][\p{L}\p{M}\p{N}]+)*|[^\s\p{L}\p{M}\p{N}]+")
@@ -28,7 +31,7 @@ class WordTokenizer:
 
     def fit(self, texts: Iterable[str]) -> "WordTokenizer":
         """Learn the vocabulary from `texts`, meta-training text only; the order of texts is irrelevant."""
-        trainer = WordLevelTrainer(vocab_size=self.size, special_tokens=[PAD, UNKNOWN], show_progress=False)
+        trainer = WordLevelTrainer(vocab_size=self.size, special_tokens=self._specials, show_progress=False)
         self._tokenizer.train_from_iterator(texts, trainer)
         return self
 
@@ -36,6 +39,11 @@ class WordTokenizer:
     def vocabulary(self) -> dict[str, int]:
         """Word to id."""
         return self._tokenizer.get_vocab()
+
+    @property
+    def mask(self) -> int | None:
+        """The id of a hidden word; None if there is none."""
+        return self._tokenizer.token_to_id(MASK)
 
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text's first `max_length` words, int32 [length]; a text without words is one unknown word."""

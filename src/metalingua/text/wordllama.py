@@ -107,6 +107,10 @@ class WordllamaTokenizer:
         """Piece to id. Id 0 ("<unk>") never occurs in a text, since letters without a piece are read byte by byte."""
         return self._tokenizer.get_vocab()
 
+    @property
+    def mask(self) -> None:
+        """No piece stands for a hidden word."""
+
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text's first `max_length` pieces, int32 [length]; a text without any is the one piece "<s>"."""
         self._tokenizer.enable_truncation(max_length)
@@ -118,3 +122,8 @@ class WordllamaTokenizer:
         """The whole tokenizer, for the `tokenizers` library."""
         self._tokenizer.no_truncation()
         return self._tokenizer.to_str()
+
+    def from_json(self, text: str) -> "WordllamaTokenizer":
+        """Become the tokenizer that `to_json` wrote."""
+        self.__dict__["_tokenizer"] = Tokenizer.from_str(text)
+        return self

@@ -17,12 +17,20 @@ from metalingua.learner.learner import Learner
 from metalingua.model.model import Encoder, Model
 from metalingua.task.tasks import Tasks
 from metalingua.training.learners import Config, build, learner_name, learners, left_out
+from metalingua.training.start import encoder_config
 
 
 def refuse_or_go_on(config: Config, tasks: Tasks) -> None:
     """Raise UserError, naming all, if a learner cannot do what it will be asked for."""
     own, compared = learner_name(config["learner"]), config["compare"]
-    encoder = instantiate(config["model"])
+    encoder = instantiate(encoder_config(config))
+    if not (encoder.of_tokens and encoder.rows):
+        hide = [f"task.{split}.{t.name}" for split, each in tasks.splits.items() for t in each if t.problem.tied]
+        if hide:
+            raise UserError(
+                f"model refuses {', '.join(hide)}: hidden words are told by features of single tokens and an embedding "
+                "table, and this model lacks them; choose model=lstm or model=transformer"
+            )
     keys = {"learner": config["learner"]}
     keys |= {f"compare.{name}": each for name, each in compared.items() if name not in left_out(config)}
     refusals = [
@@ -54,12 +62,14 @@ def misfits(learner: Learner, tasks: Tasks, encoder: Encoder) -> Iterator[str]:
         yield "refuses the model: it works on an embedding table, and model has none among what is learned"
     if learner.needs_encoder and not encoder.learns:
         yield "refuses the model: it works by moving the encoder, and nothing of this one is learned (it is frozen)"
-    learner.fit(tasks.splits["meta_train"])
+    learner.fit(tasks.labelled("meta_train"))
     trained = sorted({task.problem.name for task in tasks.splits["meta_train"]})
     reasons = defaultdict(list)
     for split, given in tasks.splits.items():
         for task in given if split != "meta_train" or learner.training != "none" else ():
             reason = learner.refuses(task.problem)
+            if task.problem.tied and not learner.of_tokens:
+                reason = "its items are hidden words, and it answers for whole texts"
             if reason is None and learner.needs_head and task.problem.name not in trained:
                 reason = f"it needs a trained head of {task.problem.name}; meta-training has {', '.join(trained)}"
             if reason:

@@ -38,6 +38,7 @@ from metalingua.training.metrics import MetricsFile
 from metalingua.training.module import MetaLearnerModule, SharedParameterModule
 from metalingua.training.progress import GradientNorms, Progress, say
 from metalingua.training.refusal import refuse_or_go_on
+from metalingua.training.start import Start, digest, encoder_config
 
 # What cannot change a result, and so is no part of a run's name
 IRRELEVANT = (
@@ -62,10 +63,11 @@ class Interrupted(UserError):
 
 @dataclass
 class Reading:
-    """What runs of the same tasks share: tasks with their tokens, and the tokenizer."""
+    """What runs of the same tasks share: tasks with their tokens, the tokenizer, and what they start from."""
 
     tasks: Tasks
     tokenizer: Tokenizer
+    start: Start | None = None
 
 
 def execute(cfg: DictConfig, reading: Reading | None = None) -> RunDirectory:
@@ -207,7 +209,7 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
     for name, learner in entries.items():
         if name in settings:
             continue
-        candidate = Candidate(name, learner, starts[start_of(build(learner))], tasks.splits["meta_train"])
+        candidate = Candidate(name, learner, starts[start_of(build(learner))], tasks.labelled("meta_train"))
         say(f"  {build(learner).label}", end="")
         chosen, score = choose(candidate, engine, model, validation)
         found, about = judge(candidate, chosen, engine, model, test)
@@ -233,7 +235,8 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
         "commit": commit(),
         "data": tasks.checksums(),
         "leakage": tasks.found,
-        "text": {"fitted_on": sorted(tasks.rules["meta_train"])},
+        "init_from": reading.start and reading.start.about(),
+        "text": {"fitted_on": [] if reading.start else sorted(tasks.rules["meta_train"])},
         "threads": engine.threads,
         "native": native.library(torch.float32) is not None,  # whose LSTM loops: the same but for rounding
     }
@@ -258,11 +261,14 @@ def build_trainer(cfg: DictConfig, **more: Any) -> pl.Trainer:
 def build_module(cfg: DictConfig, config: Mapping[str, Any], reading: Reading) -> SharedParameterModule:
     tasks = reading.tasks
     kind = MetaLearnerModule if build(config["learner"]).training == "meta" else SharedParameterModule
-    module = kind(config["model"], tasks.heads(), config["learner"], config["optimizer"], cfg.seed, **config["engine"])
+    encoder, heads = encoder_config(config), tasks.heads()
+    module = kind(encoder, heads, config["learner"], config["optimizer"], cfg.seed, **config["engine"])
+    if reading.start:
+        reading.start.give(module.model)
     texts = dict.fromkeys(text for split in tasks.splits.values() for task in split for text in task.texts)
     if found := module.prepare(reading.tokenizer, list(texts)):
         say(f"  {found}")
-    module.learner.fit(tasks.splits["meta_train"])
+    module.learner.fit(tasks.labelled("meta_train"))
     return module
 
 
@@ -274,21 +280,26 @@ def compared_run(cfg: DictConfig, name: str) -> DictConfig:
 
 
 def read(cfg: DictConfig) -> Reading:
-    """Corpora, gate, tasks, and the tokenizer fitted on meta-training text."""
+    """Corpora, gate, tasks, and the tokenizer: fitted on meta-training text, or that of the run to start from."""
+    start = Start.of(plain(cfg))  # before minutes are spent on reading
     say("Reading corpora, looking for leaks between the splits")
     tasks = instantiate(cfg.task, _convert_="all").read()
     dropped, fate = sum(tasks.found["drop"].values()), "left out" if cfg.task.leakage == "drop" else "found twice"
     say(f"  {tasks.found['texts']:,} texts, {dropped:,} {fate}")
+    if cut := tasks.found.get("sentences"):
+        say(f"  {cut['read']:,} sentences of unlabelled text, {sum(cut['drop'].values()):,} {fate}")
     tokenizer = instantiate(cfg.text)
-    tasks.encode(tokenizer)
+    if start:
+        tokenizer.from_json(start.tokenizer)
+    tasks.encode(tokenizer, fit=start is None)
     if cut := getattr(tokenizer, "cut", 0):
         say(f"  {cut:,} texts are longer than task.max_length={cfg.task.max_length} tokens: their ends are not read")
-    return Reading(tasks, tokenizer)
+    return Reading(tasks, tokenizer, start)
 
 
 def _about(cfg: DictConfig, task: Any) -> dict[str, Any]:
     metric = "accuracy" if task.scale is None else "rmse"
-    ways = task.ways if task.scale is None else None
+    ways = task.ways if task.scale is None and not task.problem.tied else None  # None: no class has its own shots
     items = 1 if ways else task.ways
     return {"title": task.title, "note": task.note, "metric": metric, "ways": ways, "shots": cfg.task.shots * items,
             "queries": cfg.task.queries * items, "episodes": cfg.episodes.test}  # fmt: skip
@@ -310,7 +321,11 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def run_hash(config: Mapping[str, Any]) -> str:
-    """Names a run by all that can change its result."""
+    """Names a run by all that can change its result: of one that it starts from the parameters, wherever they lie."""
+    model = encoder_config(config)
+    if path := config["model"].get("init_from"):
+        model = {**model, "init_from": digest(path)}
+    config = {**config, "model": model}
     caches = [f"task.corpora.{name}.cache" for name in config["task"]["corpora"]]
     caches += ["model.vectors.cache", "text.vectors.cache"]
     return config_hash(config, (*IRRELEVANT, *caches))

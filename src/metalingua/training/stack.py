@@ -47,7 +47,8 @@ def stacks(episodes: Sequence[Episode], device: torch.device) -> list[Stack]:
     """`episodes` by their problem and sizes, on `device`; in each stack padded to its longest text."""
     kinds: dict[Any, list[int]] = {}
     for place, episode in enumerate(episodes):
-        key = episode.support.problem, len(episode.support.inputs), len(episode.query.inputs)
+        halves = (episode.support.inputs, episode.query.inputs)
+        key = episode.support.problem, *((len(half), len(half.lengths)) for half in halves)
         kinds.setdefault(key, []).append(place)
     return [_stacked(places, [episodes[i] for i in places], device) for places in kinds.values()]
 
@@ -123,7 +124,8 @@ def _alike(tensors: Sequence[Tensor]) -> Tensor:
 def _tensors(episode: Episode) -> list[Tensor]:
     halves = (episode.support, episode.query)
     found = [episode.rows, *(each for h in halves for each in (h.inputs.tokens, h.inputs.lengths, h.targets))]
-    return found + [h.inputs.frequency for h in halves if h.inputs.frequency is not None]
+    found += [h.inputs.frequency for h in halves if h.inputs.frequency is not None]
+    return found + [h.inputs.at for h in halves if h.inputs.at is not None]
 
 
 def _with(episode: Episode, tensors: Sequence[Tensor]) -> Episode:
@@ -132,9 +134,14 @@ def _with(episode: Episode, tensors: Sequence[Tensor]) -> Episode:
 
     def half(examples: Examples, at: int) -> Examples:
         tokens, lengths, targets = of_halves[3 * at : 3 * at + 3]
-        frequency = of_halves[6 + at] if len(of_halves) > 6 else None
         ids = None if examples.inputs.ids is None else rows
-        inputs = replace(examples.inputs, tokens=tokens, lengths=lengths, frequency=frequency, ids=ids)
+        more: dict[str, Any] = {}
+        place = 6 + at
+        for name in ("frequency", "at"):
+            if getattr(examples.inputs, name) is not None:
+                more[name] = of_halves[place]
+                place += 2
+        inputs = replace(examples.inputs, tokens=tokens, lengths=lengths, ids=ids, **more)
         return replace(examples, inputs=inputs, targets=targets)
 
     return replace(episode, rows=rows, support=half(episode.support, 0), query=half(episode.query, 1))

@@ -1,0 +1,83 @@
+"""Pre-training as a run like any other: same bits wherever it is cut, and other runs start from it."""
+
+import json
+import random
+import signal
+
+import pytest
+import tiny
+
+STEP = "metalingua.training.module:SharedParameterModule.training_step"
+ALONE = ["compare=null", "reference=[]"]
+
+
+def prose(seed, texts=600):
+    dice = random.Random(seed)
+    words = [*tiny.GOOD, *tiny.BAD, *tiny.PLAIN]
+
+    def sentence():
+        return " ".join(dice.choices(words, k=dice.randint(6, 9))).capitalize() + dice.choice(".!?")
+
+    return [" ".join(sentence() for _ in range(dice.randint(3, 6))) for _ in range(texts)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    found = tiny.checkout(tmp_path_factory.mktemp("checkout"))
+    (found / "prose.txt").write_text("\n".join(prose(0)))
+    return found
+
+
+def pretraining(folder, kind, *words):
+    """The words for a small run of conf/task/KIND.yaml."""
+    return [
+        f"task={kind}", "text=masked_word", f"task.corpora.unlabeled.files.paths=[{folder}/prose.txt]",
+        "task.shots=2", "task.queries=2", "task.max_length=12", *ALONE, "~learner.tuned", *words,
+    ]  # fmt: skip
+
+
+WIDE = [  # words of so little text are few: any may be hidden
+    *(f"task.meta_train.{name}.band=[0,1]" for name in ("two_words", "three_words", "five_words")),
+    "task.meta_validation.two_held_out_words.band=[0,1]",
+    "task.meta_test.two_new_words.band=[0,1]",
+]
+KINDS = {
+    "smlmt": ["smlmt", "learner=fomaml", *WIDE],
+    "mlm": ["mlm", "learner=multi_task"],
+    "meta_mlm": ["mlm", "learner=maml"],
+    "jigsaw": ["jigsaw", "learner=fomaml"],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pretraining_run_cut_and_resumed_ends_with_the_same_bits_and_others_start_from_it(folder, kind):
+    task, *more = KINDS[kind]
+    words = pretraining(folder, task, f"name={kind}", *more)
+    code, out, err = tiny.train(folder, *words, f"paths.outputs={folder}/whole")
+    assert (code, err) == (0, ""), out
+    (whole,) = (folder / f"whole/{kind}").iterdir()
+
+    cut = [*words, f"paths.outputs={folder}/cut"]
+    code, _, err = tiny.train(folder, *cut, trap=tiny.at(STEP, 8, tiny.KILL))
+    assert code == -signal.SIGKILL, err
+    code, out, err = tiny.train(folder, *cut)
+    assert (code, err) == (0, "") and "from step 6" in out
+    (resumed,) = (folder / f"cut/{kind}").iterdir()
+    assert resumed.name == whole.name
+    assert tiny.bits(resumed) == tiny.bits(whole)
+
+    code, out, err = tiny.train(folder, *ALONE, f"model.init_from={whole}", f"name=after_{kind}")
+    assert (code, err) == (0, ""), out
+    (after,) = (folder / f"outputs/after_{kind}").iterdir()
+    assert (after / "tokenizer.json").read_text() == (whole / "tokenizer.json").read_text()
+    assert json.loads((after / "result.json").read_text())["init_from"]["run"] == str(whole)
+
+
+def test_models_and_learners_that_cannot_tell_hidden_words_are_refused(folder):
+    words = pretraining(folder, "mlm", "learner=multi_task")
+    code, _, err = tiny.train(folder, *words, "model=cnn", "~model.hidden")
+    assert code == 2 and "model refuses task.meta_train.hidden_words" in err and "choose model=lstm" in err
+    code, _, err = tiny.train(folder, *pretraining(folder, "mlm"), "learner=proto_net")
+    assert code == 2 and "learner refuses task.meta_train.hidden_words" in err and "hidden words" in err
+    code, _, err = tiny.train(folder, *pretraining(folder, "mlm"), "text=word")
+    assert code == 2 and "set text=masked_word" in err and "Traceback" not in err
