@@ -20,6 +20,7 @@ from hydra.utils import instantiate
 
 from metalingua.model.frozen import batches
 from metalingua.text.batch import pad
+from metalingua.training.start import encoder_config
 
 ROUNDS = 5
 
@@ -28,7 +29,7 @@ def main(count: int) -> None:
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
         cfg = compose("train", ["model=minilm"])
     texts = instantiate(cfg.task.corpora.rotten_tomatoes).load()["text"][:count]
-    tokenizer, encoder = instantiate(cfg.text), instantiate(cfg.model)
+    tokenizer, encoder = instantiate(cfg.text), instantiate(encoder_config(cfg))
     ids = tokenizer.encode(list(texts), cfg.task.max_length)
     encoder.prepare(tokenizer, [])
     print(f"{count} texts, {sum(map(len, ids)) / count:.0f} tokens each")
@@ -65,7 +66,7 @@ def filling(cfg, tokenizer, texts) -> tuple[float, float]:
     """Seconds, and CPU seconds, of working out and keeping all features in a new folder; the model is loaded before."""
     with tempfile.TemporaryDirectory() as folder:
         cfg.model.cache = folder
-        encoder = instantiate(cfg.model)
+        encoder = instantiate(encoder_config(cfg))
         encoder.prepare(tokenizer, [])
         began, cpu = perf_counter(), process_time()
         encoder.prepare(tokenizer, list(texts))

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metalingua.check import ConfigError, check
 from metalingua.training.run import plain, run_hash
+from metalingua.training.start import encoder_config
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
@@ -117,7 +118,7 @@ def test_a_model_with_an_embedding_table_takes_vectors_and_is_as_wide_as_they_ar
     words = [f"model={name}", "vectors@model.vectors=file", "model.vectors.path=x", "model.vectors.size=60"]
     cfg = composed(*words)
     check(cfg)
-    assert cfg.model[key] == 60 == instantiate(cfg.model, _convert_="all").table.vectors.size
+    assert cfg.model[key] == 60 == instantiate(encoder_config(cfg), _convert_="all").table.vectors.size
     with pytest.raises(ConfigError, match=f"model.{key} is 64 and model.vectors.size is 60"):
         check(composed(*words, f"model.{key}=64"))
     with pytest.raises(ConfigError, match="model.vectors.size is .*: it has no default"):

@@ -33,9 +33,10 @@ def able(folder, *words):
     from metalingua.training.learners import build
     from metalingua.training.refusal import misfits, offered
     from metalingua.training.run import plain, read
+    from metalingua.training.start import encoder_config
 
     cfg = tiny.compose(folder, "model=huggingface", f"model.source.path={folder}/bert", *words)
-    tasks, encoder = read(cfg).tasks, instantiate(cfg.model)
+    tasks, encoder = read(cfg).tasks, instantiate(encoder_config(cfg))
     return [name for name, each in offered(plain(cfg)) if not any(misfits(build(each), tasks, encoder))]
 
 
