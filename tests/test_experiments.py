@@ -39,6 +39,8 @@ GRIDS = [  # file, name of the grid in it, its runs below experiments/, its keys
      ["learner.step_size", "learner.steps"], "0002_learners/tuning/shuffled/*"),
     ("experiments/0002_learners/README.md", "tuning_shuffled", "0002_learners/tuning/shuffled/*",
      ["learner.step_size", "learner.steps"], "0002_learners/tuning/fixed/*"),
+    *(("experiments/0003_optimizers/README.md", f"tuning_{one}", f"0003_optimizers/tuning/{one}/*", ["optimizer.lr"],
+       f"0003_optimizers/tuning/{other}/*") for one, other in (("sgd", "gd"), ("gd", "adam"), ("adam", "sgd"))),
 ]  # fmt: skip
 
 
