@@ -53,7 +53,7 @@ def goals(results: Entries) -> str:
             w = replace(WORKLOADS[name], tasks=tasks)
             if entry := results["speed"].get(name_of_race(w, THREADS)):
                 mine = entry["rows"][OURS]
-                told = reached(mine["ratio"], goal.ratio, ".2f"), reached(mine["product_share"], goal.share, ".0%")
+                told = reached(mine["ratio"], goal.ratio, ".2f"), reached(mine["product_share"], goal.share, ".1%")
                 rows.append((f"{name} {w.title}", str(tasks), *told))
     head = ("workload", "tasks", "times the best peer", "share of the matrix product's speed")
     return markdown(head, rows)

@@ -62,6 +62,15 @@ def test_fresh_parameters_prefer_no_class_and_follow_the_seed():
     assert model.outputs(tiny_params(model, torch.float32), inputs, Classification(2)).ne(0).all()
 
 
+def test_random_heads_are_those_that_begin_at_zero():
+    model = Model(Lookup(), {"classification_2": 2, "masked_words": 0})
+    mine = "head.classification_2.weight"
+    assert set(model.random_heads(0)) == {mine} and model.random_heads(0)[mine].shape == (2, 2)
+    model.start = {mine: torch.ones(2, 2)}  # learned by another run
+    assert model.random_heads(0) == {}
+    assert torch.equal(model.init(0)[mine], torch.ones(2, 2))
+
+
 def test_an_answer_depends_on_the_encoder_and_its_own_head_alone():
     model, episode = tiny_model(), tiny_episodes("meta_test")[2]
     params = tiny_params(model)

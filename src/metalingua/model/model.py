@@ -70,12 +70,14 @@ class Model:
 
     def random_heads(self, seed: int) -> Params:
         """Weights of heads [outputs, size] as torch.nn.Linear's, U(-1/sqrt(size), 1/sqrt(size)), in place of zero: for
-        learners that adapt what is below a head and not the head, since no gradient passes one of zeros."""
+        learners that adapt what is below a head and not the head, since no gradient passes one of zeros. Not of those
+        that `start` has, nor of tied ones."""
         dice = torch.Generator().manual_seed(seed + crc32(b"head"))  # not the draws that made the encoder
         bound, size = 1 / math.sqrt(self.encoder.size), self.encoder.size
         return {
             f"head.{name}.weight": torch.empty(outputs, size).uniform_(-bound, bound, generator=dice)
             for name, outputs in self.heads.items()
+            if outputs and f"head.{name}.weight" not in self.start
         }
 
     def names(self, params: Params, problem: Problem) -> list[str]:
