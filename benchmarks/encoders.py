@@ -1,14 +1,14 @@
-"""What keeping frozen features costs beside the bare forward, and how fast an episode reads them.
+"""What keeping frozen features costs beside the bare forward.
 
-    python -m benchmarks.encoders [TEXTS]
+    python -m benchmarks.encoders --texts 500
 
-Texts are IMDb's, cut at 64 tokens; the encoder is MiniLM. Both sides encode the same length-sorted batches, as many at
+Texts are Rotten Tomatoes sentences; the encoder is MiniLM. Both sides encode the same length-sorted batches, as many at
 once as there are cores, interleaved. Where other processes want the cores too, CPU seconds say more than seconds.
 """
 
+import argparse
 import os
 import statistics
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -74,4 +74,6 @@ def filling(cfg, tokenizer, texts) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 500)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.encoders", description=__doc__)
+    parser.add_argument("--texts", type=int, default=500)
+    main(parser.parse_args().texts)
