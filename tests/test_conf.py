@@ -15,8 +15,7 @@ from metalingua.training.start import encoder_config
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 FILES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
-WORDS = {name: ["files.paths=[texts.txt]"] for name in ("files", "files_article", "unlabeled")}
-UNLABELLED = ["task.corpora.unlabeled.files.paths=[texts.txt]"]  # what pre-training has no default for
+OWN = [path.stem for path in (CONF / "corpus").glob("*.yaml") if "paths: ???" in path.read_text()]  # of one's own files
 BESIDE = {  # what a file needs beside it
     ("vectors", "file"): ["model.vectors.path=vectors.txt", "model.vectors.size=50"],
     ("model", "huggingface"): ["model.source.path=folder"],
@@ -33,17 +32,25 @@ def chosen(group, name):
     """A whole config in which the file is used, and the keys it decides."""
     if group == "corpus":
         at = "task.corpora.one"
-        mine = [word.replace("files.", f"{at}.files.") for word in WORDS.get(name, [])]
-        return composed(f"+corpus@{at}={name}", *mine), at
+        return composed(f"+corpus@{at}={name}", *([f"{at}.files.paths=[texts.txt]"] * (name in OWN))), at
     if group == "inner":
         return composed(f"inner@learner.inner={name}"), "learner.inner"
     beside = BESIDE.get((group, name), [])
     if group == "vectors":
         return composed(f"vectors@model.vectors={name}", *beside), "model"
     extra = ["learner@compare.multi_task=multi_task"] if group == "learner" else beside
-    if "unlabeled" in (CONF / group / f"{name}.yaml").read_text() or name.startswith("pretrain_"):
-        extra = UNLABELLED
-    return composed(f"{group}={name}", *extra), "" if group == "experiment" else group
+    if group == "classes":
+        extra = [f"task={name.partition('_')[0]}"]
+    return with_files(f"{group}={name}", *extra), {"experiment": "", "classes": "task"}.get(group, group)
+
+
+def with_files(*words):
+    """The config of `words`, with files for the corpora that have no default for theirs."""
+    corpora = composed(*words).task.corpora
+    own = [
+        name for name, corpus in corpora.items() if "files" in corpus and OmegaConf.is_missing(corpus.files, "paths")
+    ]
+    return composed(*words, *(f"task.corpora.{name}.files.paths=[texts.txt]" for name in own))
 
 
 def test_the_default_config_passes():

@@ -47,6 +47,18 @@ def _parser() -> argparse.ArgumentParser:
     grid.add_argument("--name", help="as of `table`")
     grid.set_defaults(do=_grid)
 
+    across = commands.add_parser("across", help="runs of several models, tasks or settings side by side, test accuracy")
+    across.add_argument("runs", nargs="+", type=Path, metavar="RUN_OR_FOLDER", help="a run, or a folder of runs")
+    across.add_argument("--rows", nargs="*", default=[], metavar="KEY", help="of the config, before a learner's label")
+    across.add_argument("--columns", nargs="*", default=[], metavar="KEY", help="of the config: task.shots")
+    across.add_argument("--over", nargs="+", default=["seed"], metavar="KEY", help="what repeats a cell: seed, classes")
+    across.add_argument("--minus", metavar="ROW", help="differences to this row, paired")
+    across.add_argument("--mean", action="store_true", help="the mean over a run's targets")
+    across.add_argument("--learners", nargs="+", default=[], metavar="NAME", help="of the runs' settings; else all")
+    across.add_argument("--into", type=Path, metavar="FILE", help="as of `table`")
+    across.add_argument("--name", help="as of `table`")
+    across.set_defaults(do=_across)
+
     keep = commands.add_parser("keep", help="copy what a done run found, without weights, to FOLDER/HASH")
     keep.add_argument("run", type=Path, metavar="RUN")
     keep.add_argument("folder", type=Path, metavar="FOLDER")
@@ -90,7 +102,17 @@ def _table(options: argparse.Namespace) -> int:
 def _grid(options: argparse.Namespace) -> int:
     from metalingua.result.grid import grid
 
-    made = grid(_done(options), options.keys)
+    return _put(options, grid(_done(options), options.keys))
+
+
+def _across(options: argparse.Namespace) -> int:
+    from metalingua.result.across import across
+
+    how = {key: getattr(options, key) for key in ("rows", "columns", "over", "minus", "mean", "learners")}
+    return _put(options, across(_done(options), **how))
+
+
+def _put(options: argparse.Namespace, made: str) -> int:
     if options.into:
         rewrite(options.into, options.name, made)
     else:

@@ -201,7 +201,7 @@ print(len(Corpus("mine", "d", "en", "files", sys.argv[1], "", "", labels=["a", "
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_yaml_builds(path, tmp_path):
-    missing = ["one.files.paths=x.txt"] if path.stem.startswith(("files", "unlabeled")) else []
+    missing = ["one.files.paths=x.txt"] if "paths: ???" in path.read_text() else []
     made = built(path.stem, tmp_path, *missing)
     assert made.name == path.stem and made.citation and made.licence and not made.present()
 

@@ -50,6 +50,36 @@ def test_several_files_in_order(tmp_path):
     assert both.rows(tmp_path, LABELS, None) == GOOD
 
 
+def test_leave_out(tmp_path):
+    data = "text,label,part\nx,oos,b\ny,positive,a\nz,negative,a\n"
+    assert rows(tmp_path / "t.csv", data, columns={"label": "label", "leave_out": {"label": "oos"}})["text"] == [
+        "y",
+        "z",
+    ]
+    assert "label is 'oos'" in refused(tmp_path / "t.csv", data)
+    said = refused(tmp_path / "t.csv", data, columns={"label": "label", "leave_out": {"split": "b"}})
+    assert "files.columns.leave_out.split" in said and "text, label, part" in said
+    nothing = refused(
+        tmp_path / "t.csv", data, columns={"label": "label", "keep": {"part": "b"}, "leave_out": {"label": "oos"}}
+    )
+    assert "no row" in nothing and "leave_out" in nothing
+
+
+def test_two_columns_may_be_one_text(tmp_path):
+    data = "a,b,label\nx,y,positive\nz,,negative\n"
+    both = {"text": ["a", "b"], "label": "label"}
+    said = refused(tmp_path / "t.csv", data, columns=both)
+    assert "t.csv:3" in said and "text is empty" in said
+    assert rows(tmp_path / "t.csv", data.replace("z,,", "z,w,"), columns=both)["text"] == ["x / y", "z / w"]
+    said = refused(tmp_path / "t.csv", data, columns={**both, "text": ["a", "c"]})
+    assert "files.columns.text[1]" in said and "'c'" in said
+
+
+def test_an_option_that_is_not_used_reads_no_corpus_anew():
+    assert "leave_out" not in Columns("text", "label").spec()
+    assert Columns("text", "label", leave_out={"label": "oos"}).spec()["leave_out"] == {"label": "oos"}
+
+
 def test_tsv_keeps_quotes_and_takes_a_header(tmp_path):
     made = rows(tmp_path / "t.txt", '1\t-2.5\t"quoted" and " alone\r\n2\t4\tx\x85y\r\n', None, [-4, 4],
                 format="tsv", header=["id", "rating", "text"])  # fmt: skip

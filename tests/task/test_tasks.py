@@ -372,3 +372,21 @@ def test_episodes_hold_the_frequencies_of_meta_training_in_every_split():
     for split in ("meta_train", "meta_validation", "meta_test"):
         episode = tasks.episodes(split, seed=0)[0]
         assert torch.equal(episode.query.inputs.frequency, tasks.frequency[episode.rows])
+
+
+def test_a_task_may_have_shots_and_queries_of_its_own():
+    def sizes(**own):
+        made = build(meta_test={"shops": {"corpus": "shops", "cuts": [0], **own}}).read()
+        made.encode(WordTokenizer(50))
+        assert made.size(made.splits["meta_test"][0]) == tuple(len(half) // 2 for half in halves(made, "meta_test"))
+        return tuple(len(half) for half in (*halves(made, "meta_train"), *halves(made, "meta_test")))
+
+    def halves(tasks, split):
+        episode = tasks.episodes(split, seed=0)[0]
+        return episode.support.inputs, episode.query.inputs
+
+    assert sizes() == (4, 6, 4, 6)
+    assert sizes(shots=5) == (4, 6, 10, 6)
+    assert sizes(shots=1, queries=4) == (4, 6, 2, 8)
+    with pytest.raises(UserError, match="meta_test.shops: class .* holds .* texts; task.shots"):
+        sizes(shots=50)

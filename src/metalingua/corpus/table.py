@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from metalingua.corpus.article import article_row
 from metalingua.corpus.corpus import CorpusError
 
 SHOWN = 5  # bad rows named in one message
+BETWEEN = " / "  # of two columns that are one text
 
 
 class Record(NamedTuple):
@@ -144,21 +145,26 @@ def _parquet(data: bytes, name: str) -> Iterator[Record]:
 class Columns:
     """Which columns of a table make a row.
 
-    text, label, rating  names of columns; label or rating, whichever the corpus has, if any
+    text                 name of a column; of several ones, what stands in them is one text, with BETWEEN in between
+    label, rating        names of columns, whichever the corpus has, if any
     label_names          what stands in the label column -> label; None: it stands there as it is
     keep                 column -> value: only the rows that have it there
+    leave_out            column -> value: only the rows that do not
     """
 
     def __init__(
-        self, text: str, label: str | None = None, rating: str | None = None,
+        self, text: str | Sequence[str], label: str | None = None, rating: str | None = None,
         label_names: Mapping[Any, str] | None = None, keep: Mapping[str, Any] | None = None,
+        leave_out: Mapping[str, Any] | None = None,
     ):  # fmt: skip
-        self.text, self.label, self.rating = text, label, rating
+        self.text, self.label, self.rating = text if isinstance(text, str) else list(text), label, rating
         self.label_names = None if label_names is None else {str(raw): str(name) for raw, name in label_names.items()}
         self.keep = {column: str(value) for column, value in (keep or {}).items()}
+        self.leave_out = {column: str(value) for column, value in (leave_out or {}).items()}
 
     def spec(self) -> dict[str, Any]:
-        return dict(vars(self))
+        # what is not asked for is no part of it: a new option must not make all corpora be read anew
+        return {key: value for key, value in vars(self).items() if key != "leave_out" or value}
 
     def rows(
         self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
@@ -175,11 +181,13 @@ class Columns:
                 asked = False
             if not record.fault and any(_raw(record.values.get(c)) != v for c, v in self.keep.items()):
                 continue
+            if not record.fault and any(_raw(record.values.get(c)) == v for c, v in self.leave_out.items()):
+                continue
             seen += 1
-            fault, text = record.fault, record.values.get(self.text)
+            fault, text = record.fault, ""
             value: str | float = ""
             if not fault:
-                fault = _text_fault(text)
+                text, fault = self._text(record)
             if not fault and target:
                 raw = record.values.get(getattr(self, target))
                 value, fault = self._label(raw, labels) if labels else _rating(raw, rating_range or [])
@@ -197,19 +205,34 @@ class Columns:
             )  # fmt: skip
         if not seen:
             which = f" with {self.keep} ({key}.columns.keep)" if self.keep else ""
+            which += f" without {self.leave_out} ({key}.columns.leave_out)" if self.leave_out else ""
             raise CorpusError(f"{key}: no row{which}; at least one is needed")
         return made
 
     def _check_columns(self, record: Record, target: str | None, key: str) -> None:
         wanted = {f"columns.{target}": getattr(self, target)} if target else {}
-        wanted |= {"columns.text": self.text}
+        if isinstance(self.text, str):
+            wanted["columns.text"] = self.text
+        else:
+            wanted |= {f"columns.text[{i}]": column for i, column in enumerate(self.text)}
         wanted |= {f"columns.keep.{column}": column for column in self.keep}
+        wanted |= {f"columns.leave_out.{column}": column for column in self.leave_out}
         for option, column in wanted.items():
             if column not in record.values:
                 raise CorpusError(
                     f"{record.place}: there is no column {column!r} ({key}.{option}); the columns are "
                     f"{', '.join(map(str, record.values))}; name one of these"
                 )
+
+    def _texts(self) -> list[str]:
+        return [self.text] if isinstance(self.text, str) else self.text
+
+    def _text(self, record: Record) -> tuple[str, str]:
+        """The text of a row, and what is wrong with it."""
+        parts = [record.values.get(column) for column in self._texts()]
+        if fault := next((fault for part in parts if (fault := _text_fault(part))), ""):
+            return "", fault
+        return BETWEEN.join(map(str, parts)), ""
 
     def _label(self, raw: Any, labels: list[str]) -> tuple[str, str]:
         value = _raw(raw)

@@ -48,6 +48,7 @@ class Episodes:
     often, the `weight` of tasks says.
     Validation and test take their tasks in turn, so that each gets equally many episodes.
 
+    shots, queries   texts a class, of tasks that do not say themselves
     frequency   [vocabulary] each token's share of the tokens of meta-training text (`metalingua.task.tasks.frequency`);
                 None leaves `Inputs.frequency` None, and a learner that needs it says so
     """
@@ -79,7 +80,7 @@ class Episodes:
             task = corpus[dice.integers(len(corpus))]
         else:
             task = self.tasks[index % len(self.tasks)]
-        problem, *halves = task.draw(dice, self.shots, self.queries, self.label_order)
+        problem, *halves = task.draw(dice, task.shots or self.shots, task.queries or self.queries, self.label_order)
         tokens = np.concatenate([each for half in halves for each in half.tokens])
         occurs = np.full(problem.outputs if problem.tied else tokens.max() + 1, problem.tied)  # by token id
         occurs[0] = occurs[tokens] = True

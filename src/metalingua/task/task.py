@@ -37,6 +37,7 @@ class Rule:
     share    which part of the corpus's texts, as a half-open piece of 0 .. 1; texts fall into place by their hash
     classes  which of the corpus's labels: a split of classes is a corpus in two or three splits, with other classes
     ways     classes an episode; task.ways unless given here
+    shots, queries   support and query texts a class; task.shots and task.queries unless given here
     weight   how often meta-training draws the corpus, against the weights of others; of its tasks the largest counts
     title, note   what a table calls the task, and what stands under the table
     """
@@ -47,6 +48,8 @@ class Rule:
     share: Sequence[float] = (0.0, 1.0)
     classes: Sequence[str] | None = None
     ways: Annotated[int, AtLeast(2)] | None = None
+    shots: Annotated[int, AtLeast(1)] | None = None
+    queries: Annotated[int, AtLeast(1)] | None = None
     weight: Annotated[float, Above(0)] = 1.0
     title: str | None = None
     note: str | None = None
@@ -72,6 +75,8 @@ class Task:
     title: str = ""
     note: str = ""
     weight: float = 1.0
+    shots: int | None = None  # None: as many as all tasks of the run
+    queries: int | None = None
     tokens: list[np.ndarray] = field(default_factory=list)
 
     @property
@@ -173,6 +178,8 @@ def make_task(
         title=rule.title or name,
         note=rule.note or "",
         weight=rule.weight,
+        shots=rule.shots,
+        queries=rule.queries,
     )
     if ratings is None:
         chosen = [str(label) for label in (label_set or () if rule.classes is None else rule.classes)]

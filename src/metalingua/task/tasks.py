@@ -43,7 +43,7 @@ class Tasks:
         """
         corpora       by the name that the tasks use
         meta_*        task name to the keys of `Rule`; with a `_target_`, one of unlabelled text (`Unlabelled`)
-        shots, queries   support and query texts a class
+        shots, queries   support and query texts a class, of tasks that do not say themselves
         max_length    words of a text that are read
         label_order   "shuffled" permutes the labels of every episode, so that only what adapts can score
         held_out      what meta-test must not share with the other two: "domain" of corpora, "class" names, "nothing"
@@ -123,10 +123,14 @@ class Tasks:
         self._require_new()
         for split in self.splits:
             for task in self.labelled(split):
-                task.require(split, self.shots + self.queries)
+                task.require(split, sum(self.size(task)))
         if any(self._unlabelled().values()):
             self._part_sentences()
         return self
+
+    def size(self, task: Task | Unlabelled) -> tuple[int, int]:
+        """Support and query texts a class of an episode of `task`."""
+        return task.shots or self.shots, task.queries or self.queries
 
     def labelled(self, split: str) -> list[Task]:
         """The tasks of `split` that are not of unlabelled text."""
@@ -212,7 +216,7 @@ class Tasks:
         for sentences in dict.fromkeys(each.sentences for each in unlabelled):
             sentences.encode(tokenizer, self.max_length)
         for each in unlabelled:
-            each.encode(tokenizer, self.shots + self.queries)
+            each.encode(tokenizer, sum(self.size(each)))
         if unlabelled:
             self._require_new()  # its classes are known now
         more = [sentences.tokens(np.flatnonzero(which))[0] for sentences, which in self._trained()]

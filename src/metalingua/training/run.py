@@ -227,7 +227,7 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
         "learner": mine,
         "reference": [name for name in cfg.reference if name in entries],
         "settings": {name: settings[name] for name in entries},
-        "targets": {task.name: _about(cfg, task) for task in tasks.splits["meta_test"]},
+        "targets": {task.name: _about(cfg, tasks, task) for task in tasks.splits["meta_test"]},
         "curves": curves,
         "training": {name: timed[name] for name in entries if name in timed},
         "cost": {"wall_seconds": run.status()["elapsed_seconds"], "peak_memory_mib": peak_memory_mib()},
@@ -297,12 +297,13 @@ def read(cfg: DictConfig) -> Reading:
     return Reading(tasks, tokenizer, start)
 
 
-def _about(cfg: DictConfig, task: Any) -> dict[str, Any]:
+def _about(cfg: DictConfig, tasks: Tasks, task: Any) -> dict[str, Any]:
     metric = "accuracy" if task.scale is None else "rmse"
     ways = task.ways if task.scale is None and not task.problem.tied else None  # None: no class has its own shots
     items = 1 if ways else task.ways
-    return {"title": task.title, "note": task.note, "metric": metric, "ways": ways, "shots": cfg.task.shots * items,
-            "queries": cfg.task.queries * items, "episodes": cfg.episodes.test}  # fmt: skip
+    shots, queries = tasks.size(task)
+    return {"title": task.title, "note": task.note, "metric": metric, "ways": ways, "shots": shots * items,
+            "queries": queries * items, "episodes": cfg.episodes.test}  # fmt: skip
 
 
 def _rows_of(run: RunDirectory, name: str) -> pandas.DataFrame:

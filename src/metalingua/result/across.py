@@ -1,0 +1,169 @@
+"""Runs of several models, tasks or settings side by side: a learner a row, and what was asked of it a column."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from metalingua.result.interval import Interval, mean_over_seeds
+from metalingua.result.run import RunError, read_run
+
+Scores = dict[str, dict[tuple[Any, ...], dict[tuple[Any, ...], float]]]  # row -> column -> which repetition -> score
+
+
+@dataclass
+class Found:
+    """What the runs hold. Scores are test accuracies, %, each a mean over a run's episodes."""
+
+    scores: Scores = field(default_factory=lambda: defaultdict(lambda: defaultdict(dict)))
+    targets: set[tuple[str, ...]] = field(default_factory=set)  # of each run
+    episodes: set[int] = field(default_factory=set)  # of each target of each run
+
+
+def across(
+    paths: Sequence[Path],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    over: Sequence[str] = ("seed",),
+    minus: str | None = None,
+    mean: bool = False,
+    learners: Sequence[str] = (),
+) -> str:
+    """A Markdown table of mean test accuracies, %, with 95 % t intervals over repetitions; the best row first.
+
+    paths     done or kept runs
+    rows      keys of the config whose values name a row, before the learner's label: "name", "model.tuning"
+    columns   keys of the config whose values name a column, after the target's title: "task.shots"
+    over      keys of the config that tell repetitions of one cell apart: "seed", "classes"
+    minus     a row: then each cell is the difference to it, paired by repetition; bold where 0 is not in its interval
+    mean      True: one column for all targets of a run, the mean over them
+    learners  names in the runs' settings; none given: all
+
+    Raises RunError for runs that cannot stand in one table: two of one cell and repetition, other targets or numbers of
+    episodes, ratings, a config without a key; or where `minus` is no row.
+    """
+    found = Found()
+    for path in paths:
+        _add(found, path, rows, columns, over, mean, learners)
+    if mean and len(found.targets) > 1:
+        raise RunError(f"runs of different targets have no mean in common: {sorted(found.targets)}")
+    if len(found.episodes) > 1:
+        raise RunError(f"runs of {sorted(found.episodes)} test episodes a target do not stand in one table")
+    if minus is not None and minus not in found.scores:
+        raise RunError(f"no row is called {minus!r}; there is {', '.join(map(repr, found.scores))}")
+    heads = sorted({column for row in found.scores.values() for column in row}, key=lambda each: [*map(_order, each)])
+    names = [] if mean else ["target"]
+    names += [key.rpartition(".")[2] for key in columns]
+    lines = ["| | " + " | ".join(_head(names, each) for each in heads) + " |", "| --- |" + " ---: |" * len(heads)]
+    ordered = sorted(found.scores.items(), key=lambda item: (-_mean(item[1]), item[0]))
+    for label, row in ordered:
+        if label == minus:
+            continue
+        cells = [_cell(row.get(each, {}), found.scores[minus].get(each, {}) if minus else None) for each in heads]
+        lines.append(f"| {label.replace('|', chr(92) + '|')} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *_notes(found, over, minus, mean)]) + "\n"
+
+
+def _add(
+    found: Found,
+    path: Path,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    over: Sequence[str],
+    mean: bool,
+    learners: Sequence[str],
+) -> None:
+    from omegaconf import OmegaConf
+
+    result, frame = read_run(path)
+    try:
+        config: Any = OmegaConf.load(path / "config.yaml")
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path / 'config.yaml'} cannot be read: {error}") from error
+
+    def values(keys: Sequence[str]) -> tuple[Any, ...]:
+        found = [OmegaConf.select(config, key) for key in keys]
+        if None in found:
+            raise RunError(f"{path}: its config has no value at {keys[found.index(None)]}")
+        plain = [OmegaConf.to_container(each) if OmegaConf.is_config(each) else each for each in found]
+        return tuple(json.dumps(each, sort_keys=True) if isinstance(each, dict | list) else each for each in plain)
+
+    for name, target in result["targets"].items():
+        if target["metric"] != "accuracy":
+            raise RunError(f"{path}: {name} is judged by {target['metric']}; this table is of accuracies")
+        found.episodes.add(target["episodes"])
+    found.targets.add(tuple(sorted(result["targets"])))
+    scores = 100 * frame.groupby(["learner", "target"])["accuracy"].mean()
+    for learner in learners or result["settings"]:
+        if learner not in result["settings"]:
+            raise RunError(f"{path} has no learner {learner}; there is {', '.join(result['settings'])}")
+        label = " · ".join([*map(str, values(rows)), result["settings"][learner]["label"]])
+        cells: Mapping[tuple[Any, ...], float] = {
+            (about["title"],): scores[learner, name] for name, about in result["targets"].items()
+        }
+        if mean:
+            cells = {(): sum(cells.values()) / len(cells)}
+        for head, score in cells.items():
+            cell, repetition = found.scores[label][*head, *values(columns)], values(over)
+            if repetition in cell:
+                raise RunError(f"{path}: another run has the same row, column and {', '.join(over)}; keep one of them")
+            cell[repetition] = float(score)
+
+
+def _order(value: Any) -> tuple[bool, float, str]:
+    number = isinstance(value, int | float)
+    return (not number, value if number else 0.0, str(value))
+
+
+def _head(names: Sequence[str], values: Sequence[Any]) -> str:
+    return (
+        ", ".join(
+            str(value) if name == "target" else f"{name} {value}" for name, value in zip(names, values, strict=True)
+        )
+        or "all"
+    )
+
+
+def _mean(row: Mapping[tuple[Any, ...], Mapping[tuple[Any, ...], float]]) -> float:
+    return sum(sum(cell.values()) / len(cell) for cell in row.values()) / len(row)
+
+
+def _cell(mine: Mapping[tuple[Any, ...], float], other: Mapping[tuple[Any, ...], float] | None) -> str:
+    if other is not None:
+        mine = {key: score - other[key] for key, score in mine.items() if key in other}
+    if not mine:
+        return "–"
+    sign = "" if other is None else "+"
+    if len(mine) == 1:
+        return _number(next(iter(mine.values())), sign)
+    interval: Interval = mean_over_seeds(list(mine.values()))
+    low, high = (_number(end, sign) for end in (interval.low, interval.high))
+    text = f"{_number(interval.estimate, sign)} [{low}, {high}]"
+    return f"**{text}**" if other is not None and interval.excludes_zero else text
+
+
+def _number(value: float, sign: str) -> str:
+    text = f"{value:{sign}.1f}"
+    return (text[-3:] if sign and float(text) == 0 else text).replace("-", "−")
+
+
+def _notes(found: Found, over: Sequence[str], minus: str | None, mean: bool) -> list[str]:
+    counts = sorted({len(cell) for row in found.scores.values() for cell in row.values()})
+    runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    what = (
+        "Test accuracy, %"
+        if minus is None
+        else f"Test accuracy less that of “{minus}”, points, paired by {', '.join(over)}; bold: the interval excludes 0"
+    )
+    said = [
+        f"{what}; 95 % t interval over {runs} runs a cell, which differ in {', '.join(over)}."
+        if counts[-1] > 1
+        else f"{what}, of one run a cell."
+    ]
+    said.append(
+        f"{next(iter(found.episodes)):,} test episodes a target and run"
+        + (f", mean over {len(next(iter(found.targets)))} targets." if mean else ".")
+    )
+    return [f"{line}<br>" for line in said[:-1]] + said[-1:]

@@ -1,0 +1,104 @@
+import numpy
+import pytest
+import yaml
+
+from metalingua.__main__ import main
+from metalingua.result.across import across
+from metalingua.result.run import RunDirectory, RunError
+
+
+@pytest.fixture
+def kept(tmp_path, make_run):
+    """kept(name, shots, seed, accuracy) -> a done run of one target and one learner, every episode with that score."""
+
+    def make(name, shots, seed, accuracy, target="imdb", episodes=60, **config):
+        result, frame = make_run(0, episodes)
+        result |= {"seed": seed, "settings": {"maml": result["settings"]["maml"] | {"label": "MAML"}}}
+        result["targets"] = {target: result["targets"][target]}
+        frame = frame[(frame.learner == "maml") & (frame.target == target)].assign(accuracy=accuracy)
+        run = RunDirectory(tmp_path / "runs" / f"{name}{shots}{seed}{target}{len(config)}")
+        run.finish(result, frame)
+        run.config.write_text(yaml.safe_dump({"name": name, "task": {"shots": shots}, "seed": seed, **config}))
+        return run.path
+
+    return make
+
+
+def table(paths, **how):
+    return across(paths, **{"rows": ["name"], "columns": ["task.shots"], **how}).splitlines()
+
+
+def test_rows_columns_and_intervals_by_hand(kept):
+    paths = [kept("a", 5, seed, score) for seed, score in enumerate([0.7, 0.8, 0.9])]
+    paths += [kept("a", 16, 0, 0.95), *(kept("b", 5, seed, 0.5) for seed in (0, 1, 2))]
+    # t with 2 degrees of freedom: 4.3027 * 10 / sqrt(3)
+    assert table(paths) == [
+        "| | IMDb, shots 5 | IMDb, shots 16 |",
+        "| --- | ---: | ---: |",
+        "| a · MAML | 80.0 [55.2, 104.8] | 95.0 |",
+        "| b · MAML | 50.0 [50.0, 50.0] | – |",
+        "",
+        "Test accuracy, %; 95 % t interval over 1 to 3 runs a cell, which differ in seed.<br>",
+        "60 test episodes a target and run.",
+    ]
+
+
+def test_differences_are_paired_by_repetition(kept):
+    paths = [kept("a", 5, seed, score + 0.1) for seed, score in enumerate([0.5, 0.6, 0.7])]
+    paths += [kept("b", 5, seed, score) for seed, score in enumerate([0.5, 0.6, 0.7])]
+    paths += [kept("c", 5, seed, score) for seed, score in enumerate([0.7, 0.6, 0.5])]  # the same mean, other seeds
+    made = table(paths, minus="b · MAML")
+    assert made[2] == "| a · MAML | **+10.0 [+10.0, +10.0]** |"
+    assert made[3].startswith("| c · MAML | 0.0 [−") and "b · MAML" not in made[2] + made[3]
+    assert made[5].startswith("Test accuracy less that of “b · MAML”, points, paired by seed; bold")
+    with pytest.raises(RunError, match="no row is called 'd'; there is 'a · MAML'"):
+        table(paths, minus="d")
+
+
+def test_repetitions_may_be_splits_of_classes(kept):
+    paths = [
+        kept("a", 5, 0, 0.6, classes={"meta_test": ["x"]}),
+        kept("a", 5, 0, 0.8, classes={"meta_test": ["y"]}, more=1),
+    ]
+    assert "| a · MAML | 70.0 [" in table(paths, over=["seed", "classes"])[2]
+    with pytest.raises(RunError, match="another run has the same row, column and seed"):
+        table(paths)
+
+
+def test_the_mean_over_targets(tmp_path, make_run):
+    result, frame = make_run(0)
+    targets = {name: result["targets"]["imdb"] | {"title": name} for name in ("one", "two")}
+    frame = frame[(frame.learner == "maml") & (frame.target == "imdb")]
+    parts = [frame.assign(target=name, accuracy=score) for name, score in (("one", 0.6), ("two", 0.7))]
+    run = RunDirectory(tmp_path / "run")
+    run.finish(
+        result | {"targets": targets}, type(frame)(numpy.concatenate(parts), columns=frame.columns).infer_objects()
+    )
+    run.config.write_text(yaml.safe_dump({"name": "a", "task": {"shots": 5}, "seed": 0}))
+    made = table([run.path], mean=True, learners=["maml"])
+    assert made[0] == "| | shots 5 |" and made[2] == "| a · MAML, second order | 65.0 |"
+    assert made[-1] == "60 test episodes a target and run, mean over 2 targets."
+
+
+def test_what_cannot_stand_in_one_table_is_refused(kept):
+    one = kept("a", 5, 0, 0.6)
+    with pytest.raises(RunError, match="stars is judged by rmse"):
+        table([kept("a", 5, 1, 0.6, target="stars")])
+    with pytest.raises(RunError, match=r"runs of \[30, 60\] test episodes"):
+        table([one, kept("a", 5, 1, 0.6, episodes=30)])
+    with pytest.raises(RunError, match="its config has no value at model.tuning"):
+        table([one], rows=["model.tuning"])
+    with pytest.raises(RunError, match="has no learner ridge; there is maml"):
+        table([one], learners=["ridge"])
+
+
+def test_the_command_prints_it_or_puts_it_into_a_page(kept, tmp_path, capsys):
+    kept("a", 5, 0, 0.6)
+    words = ["across", str(tmp_path / "runs"), "--rows", "name", "--columns", "task.shots"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "| a · MAML | 60.0 |" in printed
+    page = tmp_path / "README.md"
+    page.write_text("<!-- table:main -->\n<!-- end -->\n")
+    assert main([*words, "--into", str(page), "--name", "main"]) == 0
+    assert printed.strip() in page.read_text()
