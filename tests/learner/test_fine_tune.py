@@ -101,3 +101,15 @@ def test_the_head_alone_moves_where_the_encoder_is_frozen():
 def test_a_setting_that_cannot_descend_is_named(key, value, rule):
     with pytest.raises(ValueError, match=rf"learner\.{key} is {value}: it must be .*{rule}"):
         FineTune("single task", "scratch", **{**HOW, key: value})
+
+
+@pytest.mark.parametrize(("frozen", "passes"), [((), 6), (["encoder.*"], 2)])
+def test_features_that_do_not_move_are_worked_out_once(frozen, passes, monkeypatch):
+    episode, model = EPISODES[0], tiny_model()
+    params = localise(model, tiny_params(model), episode)
+    calls, features = [], model.encoder.features
+    monkeypatch.setattr(model.encoder, "features", lambda *given: calls.append(1) or features(*given))
+    FineTune("fine-tuned", "trained", frozen=frozen, **HOW).adapt(model, params, episode.support).outputs(
+        episode.query.inputs
+    )
+    assert len(calls) == passes  # HOW's five steps, or one for all; and the queries

@@ -113,7 +113,7 @@ def test_what_is_no_done_run_is_refused(folder, first, tmp_path):
     assert "it is running, not done: start its command again" in refused(cut)
     untrained = shutil.copytree(first, tmp_path / "untrained")
     (untrained / "checkpoints/best.ckpt").unlink()
-    assert "it has no checkpoints/best.ckpt: its learner is not trained" in refused(untrained)
+    assert "it has no checkpoints/best.ckpt" in refused(untrained)
     damaged = shutil.copytree(first, tmp_path / "damaged")
     (damaged / "checkpoints/best.ckpt").write_bytes(b"nothing")
     assert f"model.init_from is {damaged}, which cannot be read" in refused(damaged)
@@ -137,3 +137,15 @@ def test_another_encoder_is_refused_before_anything_is_trained(folder, first, tm
         tiny.training(folder, f"model.init_from={first}", "model=transformer", "~model.hidden", "~model.embedding")
     assert "encoder.lstm.bias is [16] there and not there here" in str(caught.value)
     assert "encoder.positions.weight is not there there" in str(caught.value)
+
+
+def test_a_run_that_trains_nothing_can_be_started_from_too(folder):
+    """Fresh parameters, read with its tokenizer: what other starts are compared with."""
+    code, _, err = tiny.train(folder, *ALONE, "learner=majority", "~learner.tuned", "name=untrained", "seed=5")
+    assert (code, err) == (0, "")
+    (run,) = (folder / "outputs/untrained").iterdir()
+    theirs = tiny.training(folder, *ALONE, "learner=multi_task", "~learner.tuned", "seed=5").module.params
+    mine = tiny.training(folder, *OTHER, f"model.init_from={run}").module.params
+    assert all(torch.equal(value, mine[name]) for name, value in theirs.items())
+    other = tiny.training(folder, *OTHER).module.params
+    assert not torch.equal(other["encoder.lstm.weight_hh"], mine["encoder.lstm.weight_hh"])

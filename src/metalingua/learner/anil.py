@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from torch import Tensor
-from torch.nn.functional import linear
 
 from metalingua.learner.descent import descent, stepping
 from metalingua.learner.inner import GRADIENT_DESCENT, Inner
@@ -40,7 +39,7 @@ class Anil(Learner):
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         problem, features = support.problem, model.features(params, support.inputs)
-        for head in self._heads(params, problem, features, support.targets):
+        for head in self._heads(model, params, problem, features, support.targets):
             yield Predictor.of(model, {**params, **head}, problem)
 
     def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
@@ -48,23 +47,20 @@ class Anil(Learner):
         support, query = episode.support, episode.query
         features = model.features(params, joined(support.inputs, query.inputs))
         seen, asked = features.split([len(support.inputs), len(query.inputs)])
-        *_, head = self._heads(params, support.problem, seen, support.targets)
-        return query.problem.loss(_answers(head, query.problem, asked), query.targets)
+        *_, head = self._heads(model, params, support.problem, seen, support.targets)
+        return query.problem.loss(model.answers(head, asked, query.problem), query.targets)
 
-    def _heads(self, params: Params, problem: Problem, features: Tensor, targets: Tensor) -> Iterator[Params]:
+    def _heads(
+        self, model: Model, params: Params, problem: Problem, features: Tensor, targets: Tensor
+    ) -> Iterator[Params]:
         """The head after 0, 1, 2, ... steps on features [items, size]."""
         start = {name: value for name, value in params.items() if name.startswith(f"head.{problem.name}.")}
         update = stepping(self.inner, self.step_size)
         # 2: the head's gradients are a linear layer's and a loss's, which cost nothing to differentiate
         yield from descent(
-            lambda head: problem.loss(_answers(head, problem, features), targets),
+            lambda head: problem.loss(model.answers(head, features, problem), targets),
             start,
             update,
             steps=self.steps,
             order=2,
         )
-
-
-def _answers(head: Params, problem: Problem, features: Tensor) -> Tensor:
-    """[items, problem.outputs] of features [items, size]."""
-    return linear(features, head[f"head.{problem.name}.weight"], head[f"head.{problem.name}.bias"])

@@ -1,6 +1,6 @@
 """Descent on a support set: the inner loop of every gradient-based learner."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -68,9 +68,17 @@ def stepping(inner: Inner, step_size: float) -> Update:
     return update
 
 
-def support_loss(model: Model, params: Params, support: Examples) -> Loss:
-    """The loss of `support` as a function of the parameters that move; `params` has the others."""
+def support_loss(model: Model, params: Params, support: Examples, moves: Iterable[str] | None = None) -> Loss:
+    """The loss of `support` as a function of the parameters that move; `params` has the others.
+
+    moves   their names: where none is the encoder's, features are worked out once. None: any may move
+    """
     problem = support.problem
+    if moves is not None and not any(
+        name.startswith("encoder.") for name in moves
+    ):  # the features are the same at every step
+        features = model.features(params, support.inputs)
+        return lambda fast: problem.loss(model.answers({**params, **fast}, features, problem), support.targets)
     return lambda fast: problem.loss(model.outputs({**params, **fast}, support.inputs, problem), support.targets)
 
 

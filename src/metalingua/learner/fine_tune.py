@@ -39,6 +39,6 @@ class FineTune(Learner):
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         needed = model.names(params, support.problem)
         start = {name: params[name] for name in moving(needed, self.frozen)}
-        loss, update = support_loss(model, params, support), stepping(self.inner, self.step_size)
+        loss, update = support_loss(model, params, support, start), stepping(self.inner, self.step_size)
         for fast in descent(loss, start, update, steps=self.steps, order=1):
             yield Predictor.of(model, {**{name: params[name] for name in needed}, **fast}, support.problem)

@@ -55,6 +55,6 @@ class Maml(Learner):
     def _path(self, model: Model, params: Params, support: Examples, order: int) -> Iterator[Predictor]:
         needed = model.names(params, support.problem)
         start = {name: params[name] for name in moving(needed, self.frozen)}
-        loss, update = support_loss(model, params, support), stepping(self.inner, self.step_size)
+        loss, update = support_loss(model, params, support, start), stepping(self.inner, self.step_size)
         for fast in descent(loss, start, update, steps=self.steps, order=order):
             yield Predictor.of(model, {**{name: params[name] for name in needed}, **fast}, support.problem)

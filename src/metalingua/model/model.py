@@ -92,13 +92,16 @@ class Model:
         return self.encoder.token_features(mine, inputs)[inputs.at[:, 0], inputs.at[:, 1]]
 
     def outputs(self, params: Params, inputs: Inputs, problem: Problem) -> Tensor:
-        """[items, problem.outputs]. Raises KeyError for a problem without a head.
+        """[items, problem.outputs]. Raises KeyError for a problem without a head."""
+        return self.answers(params, self.features(params, inputs), problem)
+
+    def answers(self, params: Params, features: Tensor, problem: Problem) -> Tensor:
+        """[items, problem.outputs], what the head makes of `features` [items, encoder.size].
 
         A tied head maps features to the space of token embeddings, where a token's score is the product with its row
         (Press & Wolf 2017, arXiv:1608.05859).
         """
         weight, bias = (params[f"head.{problem.name}.{part}"] for part in ("weight", "bias"))
-        features = self.features(params, inputs)
         return (
             linear(linear(features, weight), params[self.rows], bias)
             if problem.tied

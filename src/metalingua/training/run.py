@@ -153,7 +153,8 @@ class Training:
         is not meta-trained."""
         cfg, keeper, trainer = self.cfg, self.keeper, self.trainer
         if self.module.learner.training == "none":
-            return self.module.model.init(cfg.seed)
+            keeper.keep_untrained(self.module)  # another run can start from it: fresh parameters, and this tokenizer
+            return read_weights(keeper.best_path)
         if not self._learns():
             say(
                 f"[yellow]Nothing to meta-train[/]: the model is frozen, and [bold]{self.module.learner.label}[/] has "

@@ -16,7 +16,7 @@ from metalingua.result.run import RunDirectory
 from metalingua.training.checkpoint import read_weights
 from metalingua.training.learners import Config
 
-WAY_OUT = "give the folder of a done run that was trained, outputs/NAME/HASH, or set model.init_from=null"
+WAY_OUT = "give the folder of a done run, outputs/NAME/HASH, or set model.init_from=null"
 
 
 def encoder_config(config: Config) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _best(path: str) -> Path:
     elif state != "done":
         gap = f"it is {state}, not done: start its command again to finish it"
     elif not best.is_file():
-        gap = f"it has no {best.relative_to(run.path)}: its learner is not trained"
+        gap = f"it has no {best.relative_to(run.path)}"
     else:
         return best
     raise UserError(f"model.init_from is {path}: {gap}; {WAY_OUT}")
