@@ -23,6 +23,8 @@ class Learner:
         order: Annotated[int, OneOf(1, 2)] = 1,
         tuned: dict | None = None,
         inner: object = None,
+        of: str | None = None,
+        start: str = "trained",
     ):
         pass
 
@@ -62,7 +64,7 @@ GOOD = {
     "compare": {
         "multi": {"_target_": LEARNER, "steps": 0},
         "tuned": {"_target_": LEARNER, "steps": 5},
-        "fine": {"of": "multi", "start": "scratch"},
+        "fine": {"_target_": LEARNER, "steps": 0, "of": "multi", "start": "scratch"},
     },
     "engine": {"threads": None},
     "logger": {"mode": "offline"},
@@ -112,7 +114,7 @@ ONE = [     ({"trainer__devices": 2},
  # a change of one key, and the whole sentence that it earns
     ({"learner__step_sise": 0.1},
      "learner.step_sise is 0.1: check_sample.Learner has no such argument (did you mean step_size?); "
-     "it takes steps, step_size, order, tuned, inner"),
+     "it takes steps, step_size, order, tuned, inner, of, start"),
     ({"learner": {"_target_": LEARNER}},
      "learner.steps is missing: check_sample.Learner needs it; give learner.steps=..."),
     ({"learner___target_": "check_sample.Lerner"},
@@ -221,6 +223,9 @@ ONE = [     ({"trainer__devices": 2},
     ({"model__vectors": {"size": 50}, "model__embedding": 128},
      "model.embedding is 128 and model.vectors.size is 50: they must be equal; "
      "set model.embedding=50, or choose other vectors"),
+    ({"compare__left": {"label": "x"}},
+     "compare.left is {'label': 'x'}, which builds nothing: choose a learner for it, +learner@compare.left=..., or take "
+     "it out, ~compare.left"),
     ({"compare__fine__of": "mutli"},
      "compare.fine.of is mutli: it must name another entry of compare (did you mean multi?); there is multi, tuned"),
     ({"compare__fine__of": "fine"},

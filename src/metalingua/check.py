@@ -391,6 +391,15 @@ def positions_are_enough(cfg: Config) -> Iterator[str]:
         )
 
 
+def compared_learners_are_whole(cfg: Config) -> Iterator[str]:
+    for name, node in _nodes(cfg, "compare").items():
+        if "_target_" not in node:
+            yield (
+                f"compare.{name} is {shown(node)}, which builds nothing: choose a learner for it, "
+                f"+learner@compare.{name}=..., or take it out, ~compare.{name}"
+            )
+
+
 def compared_learners_are_known(cfg: Config) -> Iterator[str]:
     compare = _nodes(cfg, "compare")
     for name, node in compare.items():
@@ -457,6 +466,7 @@ rules: list[Callable[[Config], Iterator[str]]] = [
     vocabularies_agree,
     vectors_fit,
     positions_are_enough,
+    compared_learners_are_whole,
     compared_learners_are_known,
     references_are_compared,
     a_name_is_one_folder,
