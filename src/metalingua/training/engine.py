@@ -100,11 +100,7 @@ class Engine:
         device = device_of(params)
 
         def one(episode: Episode) -> tuple[Tensor, list[Tensor | None]]:
-            episode = placed(episode, device)
-            leaves = {name: value.detach().requires_grad_() for name, value in localise(model, params, episode).items()}
-            with torch.enable_grad(), derivatives(order):
-                loss = episode_loss(model, leaves, episode)
-                return loss.detach(), list(torch.autograd.grad(loss, list(leaves.values()), allow_unused=True))
+            return slopes_of(model, params, placed(episode, device), episode_loss, order)
 
         results = self.map(one, episodes)
         total = {name: torch.zeros_like(value) for name, value in params.items()}
@@ -169,6 +165,17 @@ class Engine:
             statistics = problem.statistics(outputs, episode.query.targets)
             judged.append(Judgement(statistics, seconds, changed, problem.predictions(outputs)))
         return judged
+
+
+def slopes_of(
+    model: Model, params: Params, episode: Episode, episode_loss: EpisodeLoss, order: int
+) -> tuple[Tensor, list[Tensor | None]]:
+    """The loss of one task and its gradients with respect to `params` as `localise` has them, in their order; None for
+    those that the loss does not depend on."""
+    leaves = {name: value.detach().requires_grad_() for name, value in localise(model, params, episode).items()}
+    with torch.enable_grad(), derivatives(order):
+        loss = episode_loss(model, leaves, episode)
+        return loss.detach(), list(torch.autograd.grad(loss, list(leaves.values()), allow_unused=True))
 
 
 @cache

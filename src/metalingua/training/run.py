@@ -32,6 +32,7 @@ from metalingua.task.tasks import Tasks
 from metalingua.text.tokenizer import Tokenizer
 from metalingua.training.checkpoint import Checkpoint, WholeFile, read_weights
 from metalingua.training.data import EpisodeData
+from metalingua.training.flops import flops
 from metalingua.training.judging import Candidate, choose, curve, judge, peak_memory_mib
 from metalingua.training.learners import build, learner_name, learners, left_out, start_of
 from metalingua.training.metrics import MetricsFile
@@ -50,6 +51,7 @@ PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "datasets",
             "transformers", "peft")  # fmt: skip
 
 
+COUNTED = 4  # meta-training tasks whose operations are counted
 GO_ON = "the same command goes on from the last checkpoint"
 
 
@@ -185,8 +187,12 @@ class Training:
         one that is not meta-trained."""
         if self.module.learner.training == "none":
             return {}
-        mine = learner_name(self.module.hparams["learner"])
-        return {mine: {"seconds": self.keeper.seconds, "history": self.keeper.history}}
+        mine, module = learner_name(self.module.hparams["learner"]), self.module
+        drawn, cfg = self.data.tasks.episodes("meta_train", self.cfg.seed), self.cfg
+        tasks = cfg.meta_batch * cfg.trainer.get("accumulate_grad_batches", 1)  # a step
+        some = [drawn[i] for i in range(COUNTED)]
+        counted = tasks * flops(module.model, module.params, some, module.episode_loss)
+        return {mine: {"seconds": self.keeper.seconds, "history": self.keeper.history, "flops_per_step": counted}}
 
 
 def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Reading, training: Training) -> None:
