@@ -372,3 +372,17 @@ def test_episodes_hold_the_frequencies_of_meta_training_in_every_split():
     for split in ("meta_train", "meta_validation", "meta_test"):
         episode = tasks.episodes(split, seed=0)[0]
         assert torch.equal(episode.query.inputs.frequency, tasks.frequency[episode.rows])
+
+
+def test_names_of_classes_come_from_the_corpus_and_are_read_as_texts_are():
+    held = corpora()
+    held["films"].label_words = {"good": "lovely film"}
+    tasks = build(held).read()
+    tokenizer = WordTokenizer(40)
+    tasks.encode(tokenizer)
+    (films,), (shops,) = tasks.splits["meta_train"], tasks.splits["meta_test"]
+    assert films.names == ("bad", "lovely film") and shops.names is None
+    expected = tokenizer.encode(["bad", "lovely film"], 6)
+    assert [each.tolist() for each in films.name_tokens] == [each.tolist() for each in expected]
+    asked, plain = (tasks.episodes("meta_train", 0, names=names)[0] for names in (True, False))
+    assert asked.support.names.texts == films.names and plain.support.names is None
