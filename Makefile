@@ -6,7 +6,7 @@ BENCH := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint doctor proofs bench bench-test clean
+.PHONY: help train test lint doctor proofs models bench bench-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,6 +34,9 @@ bench: $(BENCH_READY)  ## speed and memory against learn2learn, higher and torch
 	$(BENCH)/python -m benchmarks.overhead
 	$(BENCH)/python -m benchmarks.time_to_accuracy
 	$(BENCH)/python -m benchmarks.page
+
+models: $(READY)  ## every encoder of conf/model measured, into docs/models.md; ARGS="--only lstm" to choose
+	$(BIN)/python -m benchmarks.models $(ARGS)
 
 bench-test: $(BENCH_READY)  ## prove that all of them compute the same meta-gradients
 	$(BENCH)/python -m pytest tests/benchmarks $(ARGS)

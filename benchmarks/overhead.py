@@ -43,7 +43,7 @@ class Generated:
     shots: int
     queries: int
 
-    def episodes(self, split: str, seed: int) -> Episodes:
+    def episodes(self, split: str, seed: int, names: bool = False) -> Episodes:
         return Episodes(split, [self.task], seed=seed, shots=self.shots, queries=self.queries, label_order="fixed")
 
 

@@ -1,9 +1,11 @@
-"""results.json: everything measured, each with what it is of. A cut benchmark goes on with what is not there yet."""
+"""results.json and models.json: everything measured, each with what it is of. A cut benchmark goes on with what is not
+there yet."""
 
 import hashlib
 import json
 import os
 import platform
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,9 +16,9 @@ from metalingua.training.run import commit
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
-PACKAGES = ("torch", "numpy", "pytorch-lightning", "learn2learn", "higher", "torchopt")
+PACKAGES = ("torch", "numpy", "pytorch-lightning", "transformers", "peft", "learn2learn", "higher", "torchopt")
 # what decides a measurement: metalingua, and of the benchmarks all but what reads, draws and tells
-TELLING = ("page.py", "results.py", "summary.py", "goals.py")
+TELLING = ("page.py", "models_page.py", "results.py", "summary.py", "goals.py")
 
 
 @cache
@@ -53,7 +55,7 @@ def cpu() -> str:
 
 
 class Results:
-    """Sections of named entries: speed, growth, overhead, time_to_accuracy."""
+    """Sections of named entries: speed, growth, overhead, time_to_accuracy; of models.json: models."""
 
     def __init__(self, path: Path = RESULTS):
         self.path = path
@@ -74,6 +76,15 @@ class Results:
         of = hashlib.sha256(json.dumps(stamp(), sort_keys=True).encode()).hexdigest()[:12]
         self.all["stamps"][of] = stamp()
         self.all.setdefault(section, {})[name] = {"stamp": of, **entry}
+        self._write()
+
+    def order(self, section: str, names: Sequence[str]) -> None:
+        """Put the entries of `section` in the order of `names`, and forget those that are not among them."""
+        found = self.all.get(section, {})
+        self.all[section] = {name: found[name] for name in names if name in found}
+        self._write()
+
+    def _write(self) -> None:
         sections = [entries for name, entries in self.all.items() if name != "stamps"]
         used = {entry["stamp"] for entries in sections for entry in entries.values()}
         self.all["stamps"] = {key: value for key, value in self.all["stamps"].items() if key in used}

@@ -62,6 +62,7 @@ class TinyCorpus:
     labels: list[str] | None = None
     rating_range: list[float] | None = None
     domain: str = ""
+    label_words: dict[str, str] | None = None
     loads: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +102,9 @@ def tiny_tasks(items: int = 60, max_length: int = 16) -> list[Task]:
     tokenizer = WordTokenizer(VOCABULARY).fit(text for task in tasks for text in task.texts)
     for task in tasks:
         task.tokens = tokenizer.encode(task.texts, max_length)
+        if task.scale is None:
+            task.names = ("bad", "good") if len(task.classes) == 2 else ("bad", "awful lovely", "good")
+            task.name_tokens = tokenizer.encode(list(task.names), max_length)
     return tasks
 
 

@@ -113,6 +113,7 @@ def test_checksum_is_of_the_rows_and_their_order(tmp_path):
     ({"source": "web"}, ["'web'", "has files"]),
     ({"rating_range": [0, 1]}, ["at most one"]),
     ({"labels": ["positive"]}, ["two or more"]),
+    ({"label_words": {"good": "lovely"}}, ["label_words has 'good'", "['negative', 'positive']"]),
     ({"labels": ["positive", "positive"]}, ["each once"]),
     ({"labels": None, "rating_range": [4, -4]}, ["[lowest, highest]"]),
     ({"name": "../up"}, ["'../up'"]),

@@ -27,7 +27,7 @@ def trained(learner, **how):
     class Tasks:
         """What EpisodeData asks of tasks: episodes, here those that the learner does not refuse."""
 
-        def episodes(self, split, seed):
+        def episodes(self, split, seed, names=False):
             known = (ALL_EPISODES[i] for i in range(1000))
             kept = (episode for episode in known if learner.refuses(episode.support.problem) is None)
             return [next(kept) for _ in range(STEPS * BATCH)]

@@ -29,7 +29,7 @@ from metalingua.learner.learner import Learner
 from metalingua.model.cnn import CnnEncoder
 from metalingua.model.derivative import derivatives
 from metalingua.model.model import Model
-from metalingua.task.episode import Episodes, Examples
+from metalingua.task.episode import Episodes
 from metalingua.task.tasks import frequency
 from metalingua.training.engine import Engine, localise
 from metalingua.training.module import MetaLearnerModule, SharedParameterModule
@@ -38,7 +38,8 @@ from metalingua.training.stack import stacked_answers, stacked_losses
 COUNTEREXAMPLE = "the same check fails"
 ENGINE = Engine(2)
 TASKS = tiny_tasks()
-HOW = {"seed": 0, "shots": 3, "queries": 4, "label_order": "fixed", "frequency": frequency(TASKS, VOCABULARY)}
+HOW = {"seed": 0, "shots": 3, "queries": 4, "label_order": "fixed",
+       "frequency": frequency(TASKS, VOCABULARY), "names": True}  # fmt: skip
 MANY = Episodes("meta_test", TASKS[:1], **HOW)  # films, two ways
 ALL_EPISODES = Episodes("meta_test", TASKS, **HOW)
 EPISODES = [ALL_EPISODES[i] for i in range(4)]  # two ways, two, three, and regression
@@ -157,8 +158,9 @@ class Proof:
         for episode in (EPISODES[0], EPISODES[2]):
             params = localise(model, params_of(model, learner, heads=heads), episode)
             order = torch.tensor([1, 0] if episode.support.problem.outputs == 2 else [2, 0, 1])
+            names = items_of(episode.support.names, order.argsort())
             renamed = replace(episode.support, targets=order[episode.support.targets],
-                              labels=order.numpy()[episode.support.targets])  # fmt: skip
+                              labels=order.numpy()[episode.support.targets], names=names)  # fmt: skip
             before = outputs(learner, model, params, episode)
             after = outputs(learner, model, params, replace(episode, support=renamed))
             assert_close(after[:, order], before, rtol=self.renaming_rtol, atol=self.renaming_atol)
@@ -501,18 +503,24 @@ def gradient_errors(learner):
 
 def taken(half, items):
     """The examples at `items`."""
-    inputs = half.inputs
+    inputs, targets, labels = items_of(half.inputs, items), half.targets[items], half.labels[items.numpy()]
+    return replace(half, inputs=inputs, targets=targets, labels=labels)
+
+
+def items_of(inputs, items):
+    """The texts at `items`."""
     texts = tuple(inputs.texts[i] for i in items)
-    inputs = replace(inputs, tokens=inputs.tokens[items], lengths=inputs.lengths[items], texts=texts)
-    return Examples(half.problem, inputs, half.targets[items], half.labels[items.numpy()])
+    return replace(inputs, tokens=inputs.tokens[items], lengths=inputs.lengths[items], texts=texts)
 
 
 def whole(episode):
     """The same episode with tokens that count in the full table."""
 
+    def wide(inputs):
+        return inputs and replace(inputs, tokens=episode.rows[inputs.tokens], frequency=HOW["frequency"])
+
     def full(half):
-        inputs = replace(half.inputs, tokens=episode.rows[half.inputs.tokens], frequency=HOW["frequency"])
-        return replace(half, inputs=inputs)
+        return replace(half, inputs=wide(half.inputs), names=wide(half.names))
 
     return replace(
         episode, rows=torch.arange(VOCABULARY), support=full(episode.support), query=full(episode.query)

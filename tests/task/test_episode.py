@@ -163,3 +163,47 @@ def test_frequencies_go_with_the_rows():
             assert torch.equal(half.inputs.frequency, shares[episode.rows])
     silent = Episodes("meta_test", TASKS, **how)[0]
     assert silent.support.inputs.frequency is None and silent.query.inputs.frequency is None
+
+
+def named(name, **settings):
+    how = {"seed": 0, "shots": 3, "queries": 4, "label_order": "fixed", "names": True, **settings}
+    return Episodes("meta_test", [BY_NAME[name]], **how)
+
+
+@pytest.mark.parametrize("label_order", ["fixed", "shuffled"])
+def test_names_stand_in_the_episodes_label_order(label_order):
+    task, met = BY_NAME["shops_three_way"], set()
+    for i in range(40):
+        episode = named("shops_three_way", label_order=label_order)[i]
+        for half in (episode.support, episode.query):
+            meaning = [int(half.labels[half.targets == label][0]) for label in range(3)]
+            assert half.names.texts == tuple(task.names[each] for each in meaning)
+            for each, tokens, length in zip(meaning, half.names.tokens, half.names.lengths, strict=True):
+                assert episode.rows[tokens[:length]].tolist() == task.name_tokens[each].tolist()
+        met.add(half.names.texts)
+    assert len(met) == (1 if label_order == "fixed" else 6)
+
+
+def test_of_fewer_ways_than_classes_only_those_drawn_are_named():
+    task = tiny_tasks()[2]
+    task.ways = 2
+    episodes = Episodes("meta_test", [task], seed=0, shots=3, queries=4, label_order="fixed", names=True)
+    for i in range(6):
+        support = episodes[i].support
+        assert support.names.texts == tuple(task.names[label] for label in np.unique(support.labels))
+
+
+def test_asking_for_names_adds_their_tokens_to_the_rows_and_nothing_else():
+    more = 0
+    few = {"shots": 1, "queries": 1}  # texts that do not hold all words of the names
+    for name in BY_NAME:
+        plain, asked = drawn(name, **few)[0], named(name, **few)[0]
+        assert plain.support.names is None and plain.query.names is None
+        words = [] if asked.support.names is None else asked.rows[asked.support.names.tokens].flatten().tolist()
+        assert asked.rows.tolist() == sorted({0, *plain.rows.tolist(), *words})
+        more += len(asked.rows) - len(plain.rows)
+        for one, other in ((plain.support, asked.support), (plain.query, asked.query)):
+            assert plain.rows[one.inputs.tokens].equal(asked.rows[other.inputs.tokens])
+            assert one.inputs.texts == other.inputs.texts and one.targets.equal(other.targets)
+    assert more > 0
+    assert named("shops_rating")[0].support.names is None  # a rating has no classes

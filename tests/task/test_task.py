@@ -89,3 +89,13 @@ def test_a_regression_needs_as_many_texts_as_a_classification_episode_takes():
     message = str(caught.value)
     assert message.startswith("task.meta_train.shops has 7 texts") and "= 4 * 2 = 8" in message
     assert "lower task.shots or task.queries" in message
+
+
+def test_names_are_the_labels_in_words_where_there_are_words():
+    labels = ["card_arrival", "top-up", "so so"]
+    assert labelled(labels, labels).names == ("card arrival", "top up", "so so")
+    given = dict(domain="", texts=labels, labels=labels, ratings=None, label_set=labels, scale=None, ways=2)
+    task = make_task("mine", Rule("mine"), **given, label_words={"top-up": "paying money in"})
+    assert task.names == ("card arrival", "paying money in", "so so") and task.classes == tuple(labels)
+    assert labelled(["1", "22"], ("1", "22")).names is None and labelled(["1_2", "a"], ("1_2", "a")).names is None
+    assert rated(cuts=[0]).names is None and rated(rating=True).names is None

@@ -390,3 +390,17 @@ def test_a_task_may_have_shots_and_queries_of_its_own():
     assert sizes(shots=1, queries=4) == (4, 6, 2, 8)
     with pytest.raises(UserError, match="meta_test.shops: class .* holds .* texts; task.shots"):
         sizes(shots=50)
+
+
+def test_names_of_classes_come_from_the_corpus_and_are_read_as_texts_are():
+    held = corpora()
+    held["films"].label_words = {"good": "lovely film"}
+    tasks = build(held).read()
+    tokenizer = WordTokenizer(40)
+    tasks.encode(tokenizer)
+    (films,), (shops,) = tasks.splits["meta_train"], tasks.splits["meta_test"]
+    assert films.names == ("bad", "lovely film") and shops.names is None
+    expected = tokenizer.encode(["bad", "lovely film"], 6)
+    assert [each.tolist() for each in films.name_tokens] == [each.tolist() for each in expected]
+    asked, plain = (tasks.episodes("meta_train", 0, names=names)[0] for names in (True, False))
+    assert asked.support.names.texts == films.names and plain.support.names is None

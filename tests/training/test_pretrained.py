@@ -78,3 +78,26 @@ def test_every_way_of_tuning_trains_and_resumes_nothing_lost(folder, tuning):
 def test_words_that_the_model_does_not_read_are_refused_before_training(folder):
     code, out, err = run(folder, "text=word", f"paths.outputs={folder}/word")
     assert code == 2 and "set text=pretrained" in err and not (folder / "word").exists()
+
+
+NAMED = ["~task.meta_train.stars_polarity", "~learner.tuned", "reference=[]"]
+
+
+@pytest.mark.parametrize("learner", ["named_proto_net", "proto_net"])
+def test_names_of_classes_are_kept_with_the_texts_where_they_are_read(folder, learner):
+    words = ["model=huggingface", f"model.source.path={folder}/bert", f"corpus.cache={folder}/cache_{learner}"]
+    module = tiny.training(folder, *NAMED, *words, f"learner={learner}", "compare=null").module
+    ids = bert.tokenizer(folder / "bert").encode(["positive", "negative"], 12)
+    new = module.model.encoder._frozen.fill(ids)
+    assert new == (0 if learner == "named_proto_net" else 1)  # both are unknown words to it, so one text
+
+
+def test_of_a_frozen_model_the_weight_of_names_is_all_that_is_learned(folder):
+    alone = [*NAMED, "learner=named_proto_net", "compare=null", f"paths.outputs={folder}/named"]
+    code, out, err = run(folder, *alone)
+    assert (code, err) == (0, ""), err
+    from metalingua.training.checkpoint import read_weights
+
+    (found,) = folder.glob("named/*/*/checkpoints/best.ckpt")
+    moved = {name for name, value in read_weights(found).items() if value.ne(0).any()}
+    assert moved == {"learner.named_proto_net.log_worth"}

@@ -70,6 +70,16 @@ def test_a_problem_that_a_learner_cannot_learn_names_those_that_can(folder, task
     assert "~learner@compare.NAME" in lines[-1] and "~task.SPLIT.NAME" in lines[-1]
 
 
+def test_classes_without_names_are_refused_by_what_reads_names(folder, tasks):
+    lines = said(folder, tasks, *ALONE, "learner=named_proto_net")
+    assert lines[0].startswith("learner refuses task.meta_train.stars_polarity: it reads what classes are called, and")
+    assert "learner=proto_net" in lines[0] and "corpus.label_words" in lines[0]
+    assert "proto_net" in able(lines) and "named_proto_net" not in able(lines)
+    worded = copy(tasks)
+    worded.splits = {**tasks.splits, "meta_train": tasks.splits["meta_train"][:1]}
+    assert said(folder, worded, *ALONE, "learner=named_proto_net") == []
+
+
 def test_only_what_is_trained_must_learn_the_tasks_of_meta_training(folder, tasks):
     more = with_more(tasks, "meta_train", **RATED)
     lines = said(folder, more, "learner=proto_net", "~learner.tuned")

@@ -254,3 +254,20 @@ def test_the_commit_names_what_runs(folder, monkeypatch):
     assert commit() == head
     (folder / "src/metalingua/new.py").write_text("")
     assert commit().startswith(f"{head}+") and commit() != f"{head}+{bare}"
+
+
+def test_beside_a_learner_that_reads_names_the_others_keep_their_bits(folder):
+    def judged(*words):
+        outputs = f"{folder}/names{len(words)}"
+        given = ["learner=proto_net", "~learner.tuned", "~task.meta_train.stars_polarity", "reference=[]"]
+        code, _, err = tiny.train(folder, *given, *words, f"paths.outputs={outputs}")
+        assert (code, err) == (0, ""), err
+        return {learner: tiny.bits(run) for learner, run in tiny.runs(outputs).items()}
+
+    gone = [f"~compare.{name}" for name in ("unadapted", "multi_task", "multi_task_finetuned", "single_task")]
+    alone, beside = judged(*gone), judged(*gone, "+learner@compare.named_proto_net=named_proto_net")
+    assert sorted(beside) == ["named_proto_net", "proto_net"] and list(alone) == ["proto_net"]
+    alone, named, beside = alone["proto_net"], beside["named_proto_net"], beside["proto_net"]
+    assert alone["weights"] == beside["weights"] != named["weights"]
+    lines = {line.partition(",")[2] for line in alone["rows"].splitlines()}  # without their numbers
+    assert lines < {line.partition(",")[2] for line in beside["rows"].splitlines()}

@@ -64,6 +64,8 @@ def test_a_stack_has_one_problem_and_one_size():
     shorter = replace(EPISODES[0], query=EPISODES[0].support)
     places = [stack.places for stack in stacks([*EPISODES, shorter], torch.device("cpu"))]
     assert places == [[0, 1, 4, 5], [2, 6], [3, 7], [8]]
+    named = replace(EPISODES[0], support=replace(EPISODES[0].support, names=EPISODES[0].support.inputs))
+    assert [stack.places for stack in stacks([EPISODES[0], named], torch.device("cpu"))] == [[0], [1]]
 
 
 def test_judging_is_that_of_the_loop():

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,6 +44,7 @@ class Corpus:
 
     source        which of the blocks pypi, hub and files is used
     rating_range  [lowest, highest], rating points
+    label_words   label to what a reader would call that class, where the label itself does not say it well
     cache         a folder: downloads, and under arrow/ the rows of everything loaded so far
     """
 
@@ -51,12 +52,14 @@ class Corpus:
         self, name: str, domain: str, language: str, source: str, cache: str, licence: str, citation: str,
         labels: Sequence[str] | None = None, rating_range: Sequence[float] | None = None,
         pypi: Source | None = None, hub: Source | None = None, files: Source | None = None,
+        label_words: Mapping[str, str] | None = None,
     ):  # fmt: skip
         self.name, self.domain, self.language = name, domain, language
         self.source, self.cache = source, Path(cache)
         self.licence, self.citation = licence, citation
         self.labels = None if labels is None else [str(label) for label in labels]
         self.rating_range = None if rating_range is None else [float(end) for end in rating_range]
+        self.label_words = {str(label): words for label, words in (label_words or {}).items()}
         self.pypi, self.hub, self.files = pypi, hub, files
         self._blocks = {"pypi": pypi, "hub": hub, "files": files}
         self._check()
@@ -76,6 +79,11 @@ class Corpus:
             )
         if self.labels is not None and (len(set(self.labels)) < 2 or len(set(self.labels)) < len(self.labels)):
             raise CorpusError(f"corpus {self.name}: labels is {self.labels}; give two or more, each once")
+        if strange := [label for label in self.label_words if label not in (self.labels or ())]:
+            raise CorpusError(
+                f"corpus {self.name}: label_words has {strange[0]!r}, and labels is {self.labels}; words are given to "
+                "labels as they are written there"
+            )
         if self.rating_range is not None and not (
             len(self.rating_range) == 2 and self.rating_range[0] < self.rating_range[1]
         ):

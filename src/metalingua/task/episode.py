@@ -22,6 +22,7 @@ class Examples:
     inputs: Inputs  # `tokens` index the episode's `rows`
     targets: Tensor  # [items], as the problem's loss wants them
     labels: np.ndarray  # [items], the task's own labels: class indices of the task, or ratings
+    names: Inputs | None = None  # [ways], what the classes are called; None: nobody asked, or they have no words
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Episodes:
     shots, queries   texts a class, of tasks that do not say themselves
     frequency   [vocabulary] each token's share of the tokens of meta-training text (`metalingua.task.tasks.frequency`);
                 None leaves `Inputs.frequency` None, and a learner that needs it says so
+    names       whether `Examples.names` are given, where the classes have words; `rows` hold their tokens then
     """
 
     def __init__(
@@ -63,9 +65,11 @@ class Episodes:
         queries: int,
         label_order: str,
         frequency: Tensor | None = None,
+        names: bool = False,
     ):
         self.split, self.tasks, self.seed = split, list(tasks), seed
         self.shots, self.queries, self.label_order, self.frequency = shots, queries, label_order, frequency
+        self.names = names
         self._corpora = [
             [task for task in self.tasks if task.corpus == name] for name in dict.fromkeys(t.corpus for t in self.tasks)
         ]
@@ -81,17 +85,21 @@ class Episodes:
         else:
             task = self.tasks[index % len(self.tasks)]
         problem, *halves = task.draw(dice, task.shots or self.shots, task.queries or self.queries, self.label_order)
-        tokens = np.concatenate([each for half in halves for each in half.tokens])
+        called = [task.called(halves[0])] if self.names and isinstance(task, Task) and task.names else []
+        tokens = np.concatenate([each for half in (*halves, *called) for each in half.tokens])
         occurs = np.full(problem.outputs if problem.tied else tokens.max() + 1, problem.tied)  # by token id
         occurs[0] = occurs[tokens] = True
         rows, place = np.flatnonzero(occurs), occurs.cumsum() - 1  # a sixth of the time of unique and searchsorted
-        examples = (self._examples(problem, rows, place, half) for half in halves)
+        first, second, *names = (self._inputs(rows, place, half) for half in (*halves, *called))
+        examples = (
+            Examples(problem, inputs, problem.targets(half.labels), half.own, *names)
+            for inputs, half in zip((first, second), halves, strict=True)
+        )
         return Episode(self.split, index, task.name, torch.from_numpy(rows), *examples)
 
-    def _examples(self, problem: Problem, rows: np.ndarray, place: np.ndarray, half: Half) -> Examples:
+    def _inputs(self, rows: np.ndarray, place: np.ndarray, half: Half) -> Inputs:
         """`half` with tokens that count in `rows`; `place` is that of each token id there."""
         inputs = pad([place[tokens] for tokens in half.tokens], half.texts)
         frequency = None if self.frequency is None else self.frequency[rows]
         at = None if half.at is None else torch.from_numpy(half.at)
-        inputs = replace(inputs, frequency=frequency, ids=torch.from_numpy(rows), at=at)
-        return Examples(problem, inputs, problem.targets(half.labels), half.own)
+        return replace(inputs, frequency=frequency, ids=torch.from_numpy(rows), at=at)

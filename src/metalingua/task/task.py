@@ -1,6 +1,6 @@
 """A task: one problem on one corpus, with its label space."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import pairwise
@@ -61,7 +61,8 @@ class Task:
 
     labels   [items]: class indices int64 for a classification task, ratings float64 for a regression task
     classes  names by class index; empty for regression
-    tokens   ids of each text, set once a tokenizer is fitted
+    names    what a reader would call the classes, by class index; None where they have no words: cut ratings, mere ids
+    tokens, name_tokens   ids of each text and each name, set once a tokenizer is fitted
     """
 
     name: str
@@ -77,7 +78,9 @@ class Task:
     weight: float = 1.0
     shots: int | None = None  # None: as many as all tasks of the run
     queries: int | None = None
+    names: tuple[str, ...] | None = None
     tokens: list[np.ndarray] = field(default_factory=list)
+    name_tokens: list[np.ndarray] = field(default_factory=list)
 
     @property
     def problem(self) -> Problem:
@@ -91,6 +94,12 @@ class Task:
         """The support and the query half of an episode, with `shots` and `queries` texts a class."""
         draw = self._draw_ratings if self.scale is not None else self._draw_classes
         return draw(dice, shots, queries, label_order)
+
+    def called(self, half: Half) -> Half:
+        """The names of the classes of an episode, an item each, in its label order; `half` is one of its halves."""
+        labels, first = np.unique(half.labels, return_index=True)
+        own = half.own[first]
+        return Half([self.name_tokens[each] for each in own], [(self.names or ())[each] for each in own], labels, own)
 
     @cached_property
     def _members(self) -> list[np.ndarray]:
@@ -161,10 +170,12 @@ def make_task(
     label_set: Sequence[str] | None,
     scale: Sequence[float] | None,
     ways: int,
+    label_words: Mapping[str, str] | None = None,
 ) -> Task:
     """`rule` applied to `texts` of its corpus.
 
     labels, label_set   of a corpus with labels: each text's, and all there are in their order
+    label_words         of some of these: what to call them
     ratings, scale      of a corpus with ratings: each text's, and the lowest and highest there can be
     ways                of an episode, unless the rule has its own
     """
@@ -184,10 +195,20 @@ def make_task(
     if ratings is None:
         chosen = [str(label) for label in (label_set or () if rule.classes is None else rule.classes)]
         index = {label: i for i, label in enumerate(chosen)}
-        return task(labels=np.array([index[label] for label in labels or ()]), classes=tuple(index))
+        return task(
+            labels=np.array([index[label] for label in labels or ()]),
+            classes=tuple(index),
+            names=_names(chosen, label_words or {}),
+        )
     low, high = (float(end) for end in scale or (ratings.min(), ratings.max()))
     if rule.rating:
         return task(labels=ratings, classes=(), scale=(low, high))
     cuts = list(rule.cuts or ())
     classes = tuple(f"{below:g} to {above:g}" for below, above in pairwise([low, *cuts, high]))
     return task(labels=np.searchsorted(cuts, ratings, side="left"), classes=classes)
+
+
+def _names(labels: Sequence[str], words: Mapping[str, str]) -> tuple[str, ...] | None:
+    """`words` of a label, or itself with spaces for underscores and hyphens; None if a name has no letter in it."""
+    names = tuple(words.get(label, label.replace("_", " ").replace("-", " ")) for label in labels)
+    return names if all(any(letter.isalpha() for letter in name) for name in names) else None

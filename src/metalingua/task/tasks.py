@@ -118,6 +118,7 @@ class Tasks:
                 label_set=corpus.labels,
                 scale=corpus.rating_range,
                 ways=self.ways,
+                label_words=corpus.label_words,
             )
             self.splits[split].append(task)
         self._require_new()
@@ -212,6 +213,7 @@ class Tasks:
             new = list(dict.fromkeys(text for text in task.texts if text not in known))
             known.update(zip(new, tokenizer.encode(new, self.max_length), strict=True))
             task.tokens = [known[text] for text in task.texts]
+            task.name_tokens = tokenizer.encode(list(task.names or ()), self.max_length)
         unlabelled = [task for tasks in self._unlabelled().values() for task in tasks]
         for sentences in dict.fromkeys(each.sentences for each in unlabelled):
             sentences.encode(tokenizer, self.max_length)
@@ -237,8 +239,8 @@ class Tasks:
         problems = (task.problem for split in self.splits.values() for task in split)
         return dict(sorted({each.name: 0 if each.tied else each.outputs for each in problems}.items()))
 
-    def episodes(self, split: str, seed: int) -> Episodes:
-        """The episodes of `split`, "meta_train", "meta_validation" or "meta_test"."""
+    def episodes(self, split: str, seed: int, names: bool = False) -> Episodes:
+        """The episodes of `split`, "meta_train", "meta_validation" or "meta_test"; with the classes' `names`."""
         return Episodes(
             split,
             self.splits[split],
@@ -247,6 +249,7 @@ class Tasks:
             queries=self.queries,
             label_order=self.label_order,
             frequency=self.frequency,
+            names=names,
         )
 
     def checksums(self) -> dict[str, str]:

@@ -44,6 +44,7 @@ class Unlabelled:
     scale: ClassVar[None] = None
     texts: ClassVar[tuple[str, ...]] = ()  # none is held in memory
     labels: ClassVar[np.ndarray] = np.empty(0, np.int64)
+    names: ClassVar[None] = None  # of a hidden word, the name would be the answer
 
     def take(self, split: str, name: str, domain: str, ways: int, sentences: Sentences) -> None:
         """Be the task `name` of `split`, and draw from those of `sentences` that lie in its share, each once."""

@@ -66,22 +66,33 @@ class EpisodeData(pl.LightningDataModule):
     seed       with the split and the index, decides every episode
     steps      meta-training batches, of `meta_batch` episodes each
     validation, test   episodes a task of that split
+    names      whether the loaders' episodes say what their classes are called
     """
 
-    def __init__(self, tasks: Tasks, *, seed: int, steps: int, meta_batch: int, validation: int, test: int):
+    def __init__(
+        self,
+        tasks: Tasks,
+        *,
+        seed: int,
+        steps: int,
+        meta_batch: int,
+        validation: int,
+        test: int,
+        names: bool = False,
+    ):
         super().__init__()
-        self.tasks, self.seed, self.steps, self.meta_batch = tasks, seed, steps, meta_batch
+        self.tasks, self.seed, self.steps, self.meta_batch, self.names = tasks, seed, steps, meta_batch, names
         self.count = {"meta_validation": validation, "meta_test": test}
 
-    def episodes(self, split: str) -> list[Episode]:
-        """All episodes to judge on in `split`, "meta_validation" or "meta_test"."""
-        episodes = self.tasks.episodes(split, self.seed)
+    def episodes(self, split: str, names: bool = False) -> list[Episode]:
+        """All episodes to judge on in `split`, "meta_validation" or "meta_test"; with the classes' `names`."""
+        episodes = self.tasks.episodes(split, self.seed, names)
         return [episodes[i] for i in range(self.count[split] * len(episodes.tasks))]
 
     def train_dataloader(self) -> EpisodeLoader:
         rank, processes = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return EpisodeLoader(
-            self.tasks.episodes("meta_train", self.seed), self.steps, self.meta_batch, rank, processes
+            self.tasks.episodes("meta_train", self.seed, self.names), self.steps, self.meta_batch, rank, processes
         )  # fmt: skip
 
     def val_dataloader(self) -> EpisodeLoader:
@@ -94,5 +105,5 @@ class EpisodeData(pl.LightningDataModule):
 
     def _judged(self, split: str) -> EpisodeLoader:
         """A batch is one round over the tasks of the split. Every process judges all of it, and so knows the means."""
-        episodes = self.tasks.episodes(split, self.seed)
+        episodes = self.tasks.episodes(split, self.seed, self.names)
         return EpisodeLoader(episodes, self.count[split], len(episodes.tasks))

@@ -70,6 +70,11 @@ def misfits(learner: Learner, tasks: Tasks, encoder: Encoder) -> Iterator[str]:
             reason = learner.refuses(task.problem)
             if task.problem.tied and not learner.of_tokens:
                 reason = "its items are hidden words, and it answers for whole texts"
+            if reason is None and learner.reads_names and task.names is None:
+                reason = (
+                    "it reads what classes are called, and these have no names in words (cut ratings, hidden words, "
+                    "mere ids): give them some (corpus.label_words), or choose learner=proto_net, which needs none"
+                )
             if reason is None and learner.needs_head and task.problem.name not in trained:
                 reason = f"it needs a trained head of {task.problem.name}; meta-training has {', '.join(trained)}"
             if reason:

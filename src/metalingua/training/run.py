@@ -122,9 +122,10 @@ class Training:
     def __init__(self, cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Reading):
         self.cfg, self.run, tasks = cfg, run, reading.tasks
         accumulated = cfg.trainer.get("accumulate_grad_batches", 1)  # batches a step
-        self.data = EpisodeData(tasks, seed=cfg.seed, steps=cfg.steps * accumulated, meta_batch=cfg.meta_batch,
-                                validation=cfg.episodes.validation, test=cfg.episodes.test)  # fmt: skip
         self.module = build_module(cfg, config, reading)
+        self.data = EpisodeData(tasks, seed=cfg.seed, steps=cfg.steps * accumulated, meta_batch=cfg.meta_batch,
+                                validation=cfg.episodes.validation, test=cfg.episodes.test,
+                                names=self.module.learner.reads_names)  # fmt: skip
         if self.module.learner.training != "none":
             self.module.engine.stacks(self.module.params, self.module.vmaps)  # refuses what cannot be batched so
         try:
@@ -179,7 +180,7 @@ class Training:
         module = self.module
         if module.model.encoder.learns:
             return True
-        episode = self.data.tasks.episodes("meta_train", self.cfg.seed)[0]
+        episode = self.data.tasks.episodes("meta_train", self.cfg.seed, self.data.names)[0]
         return module.engine.depends(module.model, module.params, episode, module.episode_loss, module.order)
 
     def timed(self) -> dict[str, Any]:
@@ -188,7 +189,7 @@ class Training:
         if self.module.learner.training == "none":
             return {}
         mine, module = learner_name(self.module.hparams["learner"]), self.module
-        drawn, cfg = self.data.tasks.episodes("meta_train", self.cfg.seed), self.cfg
+        drawn, cfg = self.data.tasks.episodes("meta_train", self.cfg.seed, self.data.names), self.cfg
         tasks = cfg.meta_batch * cfg.trainer.get("accumulate_grad_batches", 1)  # a step
         some = [drawn[i] for i in range(COUNTED)]
         counted = tasks * flops(module.model, module.params, some, module.episode_loss)
@@ -201,7 +202,7 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
     trained = training.parameters()
 
     model, engine, scratch = module.model, module.engine, module.model.init(cfg.seed)
-    validation, test = data.episodes("meta_validation"), data.episodes("meta_test")
+    episodes = functools.cache(data.episodes)  # those with names only where a learner reads them
     mine, entries = learner_name(config["learner"]), learners(config)
     starts = {"trained": trained, "scratch": scratch, mine: trained}
     rows, settings, curves, timed = [], {}, {}, training.timed()
@@ -218,6 +219,8 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
             continue
         candidate = Candidate(name, learner, starts[start_of(build(learner))], tasks.labelled("meta_train"))
         say(f"  {build(learner).label}", end="")
+        names = build(learner).reads_names
+        validation, test = (episodes(split, names) for split in ("meta_validation", "meta_test"))
         chosen, score = choose(candidate, engine, model, validation)
         found, about = judge(candidate, chosen, engine, model, test)
         say("".join(f" [dim]{key}={value}[/]" for key, value in chosen.items()))
@@ -273,6 +276,8 @@ def build_module(cfg: DictConfig, config: Mapping[str, Any], reading: Reading) -
     if reading.start:
         reading.start.give(module.model)
     texts = dict.fromkeys(text for split in tasks.splits.values() for task in split for text in task.texts)
+    if any(build(each).reads_names for each in learners(config).values()):
+        texts |= dict.fromkeys(name for split in tasks.splits.values() for task in split for name in task.names or ())
     if found := module.prepare(reading.tokenizer, list(texts)):
         say(f"  {found}")
     module.learner.fit(tasks.labelled("meta_train"))

@@ -4,7 +4,7 @@ One task leaves a GPU idle; a stack of them is one large kernel where a loop is 
 threads win: a large batch of tasks overflows the caches.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +16,10 @@ from metalingua.learner.learner import Learner
 from metalingua.model.derivative import derivatives
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode, Examples
+from metalingua.text.batch import Inputs
 
 Run = Callable[[Params, Episode], Any]  # of one task: tensors, in tuples and dicts
+PARTS = ("tokens", "lengths", "frequency", "at")  # of inputs: the tensors that another episode has its own of
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def stacks(episodes: Sequence[Episode], device: torch.device) -> list[Stack]:
     kinds: dict[Any, list[int]] = {}
     for place, episode in enumerate(episodes):
         halves = (episode.support.inputs, episode.query.inputs)
-        key = episode.support.problem, *((len(half), len(half.lengths)) for half in halves)
+        named = episode.support.names is not None
+        key = episode.support.problem, named, *((len(half), len(half.lengths)) for half in halves)
         kinds.setdefault(key, []).append(place)
     return [_stacked(places, [episodes[i] for i in places], device) for places in kinds.values()]
 
@@ -122,26 +125,28 @@ def _alike(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _tensors(episode: Episode) -> list[Tensor]:
-    halves = (episode.support, episode.query)
-    found = [episode.rows, *(each for h in halves for each in (h.inputs.tokens, h.inputs.lengths, h.targets))]
-    found += [h.inputs.frequency for h in halves if h.inputs.frequency is not None]
-    return found + [h.inputs.at for h in halves if h.inputs.at is not None]
+    return [episode.rows, *_of_half(episode.support), *_of_half(episode.query)]
+
+
+def _of_half(half: Examples) -> Iterator[Tensor]:
+    yield half.targets
+    for inputs in (half.inputs, half.names):
+        if inputs is not None:
+            yield from (each for name in PARTS if (each := getattr(inputs, name)) is not None)
 
 
 def _with(episode: Episode, tensors: Sequence[Tensor]) -> Episode:
     """`episode` with the tensors of another one of its kind."""
-    rows, *of_halves = tensors
+    rows, *rest = tensors
+    given = iter(rest)  # as `_of_half` gave them
 
-    def half(examples: Examples, at: int) -> Examples:
-        tokens, lengths, targets = of_halves[3 * at : 3 * at + 3]
-        ids = None if examples.inputs.ids is None else rows
-        more: dict[str, Any] = {}
-        place = 6 + at
-        for name in ("frequency", "at"):
-            if getattr(examples.inputs, name) is not None:
-                more[name] = of_halves[place]
-                place += 2
-        inputs = replace(examples.inputs, tokens=tokens, lengths=lengths, ids=ids, **more)
-        return replace(examples, inputs=inputs, targets=targets)
+    def put(inputs: Inputs) -> Inputs:
+        parts: dict[str, Any] = {name: next(given) for name in PARTS if getattr(inputs, name) is not None}
+        return replace(inputs, ids=None if inputs.ids is None else rows, **parts)
 
-    return replace(episode, rows=rows, support=half(episode.support, 0), query=half(episode.query, 1))
+    def half(examples: Examples) -> Examples:
+        targets, inputs = next(given), put(examples.inputs)
+        names = None if examples.names is None else put(examples.names)
+        return replace(examples, inputs=inputs, targets=targets, names=names)
+
+    return replace(episode, rows=rows, support=half(episode.support), query=half(episode.query))
