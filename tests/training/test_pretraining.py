@@ -7,6 +7,9 @@ import signal
 import pytest
 import tiny
 
+from metalingua.error import UserError
+from metalingua.task.jigsaw import Jigsaw
+
 STEP = "metalingua.training.module:SharedParameterModule.training_step"
 ALONE = ["compare=null", "reference=[]"]
 
@@ -46,6 +49,7 @@ KINDS = {
     "mlm": ["mlm", "learner=multi_task"],
     "meta_mlm": ["mlm", "learner=maml"],
     "jigsaw": ["jigsaw", "learner=fomaml"],
+    "contrastive": ["contrastive", "learner=cosine_proto_net", "task.ways=8"],
 }
 
 
@@ -73,6 +77,24 @@ def test_a_pretraining_run_cut_and_resumed_ends_with_the_same_bits_and_others_st
     assert json.loads((after / "result.json").read_text())["init_from"]["run"] == str(whole)
 
 
+def test_what_training_lowers_is_the_loss_on_held_out_sentences(folder):
+    larger = ["task.ways=16", "meta_batch=1", "model.hidden=32", "model.embedding=32"]
+    longer = [
+        "task.meta_validation.held_out_text.dropout=0.2",
+        "name=lowers",
+        "steps=40",
+        "validate_every=10",
+        "optimizer.lr=0.01",
+    ]
+    words = pretraining(folder, "contrastive", "learner=cosine_proto_net", *larger, *longer)
+    code, out, err = tiny.train(folder, *words)
+    assert (code, err) == (0, ""), out
+    (run,) = (folder / "outputs/lowers").iterdir()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["val/loss"] for line in lines if "val/loss" in line]
+    assert len(losses) == 4 and losses[-1] < 0.8 * losses[0]
+
+
 def test_models_and_learners_that_cannot_tell_hidden_words_are_refused(folder):
     words = pretraining(folder, "mlm", "learner=multi_task")
     code, _, err = tiny.train(folder, *words, "model=cnn", "~model.hidden")
@@ -81,3 +103,41 @@ def test_models_and_learners_that_cannot_tell_hidden_words_are_refused(folder):
     assert code == 2 and "learner refuses task.meta_train.hidden_words" in err and "hidden words" in err
     code, _, err = tiny.train(folder, *pretraining(folder, "mlm"), "text=word")
     assert code == 2 and "set text=masked_word" in err and "Traceback" not in err
+
+
+REFUSED = {  # why a frozen model is, and what is said of one that is tuned
+    "smlmt": ("it is frozen", None),
+    "jigsaw": ("it is frozen", None),
+    "mlm": ("features of single tokens", "features of single tokens"),
+    "contrastive": ("drops none", "drops none"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_model_that_cannot_be_pretrained_is_refused_before_any_text_is_read(folder, kind):
+    frozen, tuned = REFUSED[kind]
+    words = [*pretraining(folder, kind, "learner=proto_net"), "~model.embedding", "~model.hidden"]
+    words[2] = "task.corpora.unlabeled.files.paths=[no-such-file.txt]"
+    code, out, err = tiny.train(folder, *words, "model=multilingual")
+    assert code == 2 and f"model refuses task.meta_train.{'' if kind != 'mlm' else 'hidden_words'}" in err
+    assert frozen in err and "model=lstm" in err and "model.tuning" not in err and "Reading corpora" not in out
+    pretrained = ["model=huggingface", f"model.source.path={folder}"]
+    code, out, err = tiny.train(folder, *words, *pretrained)
+    assert code == 2 and frozen in err and ("set model.tuning=lora and text=pretrained, or" in err) == (tuned is None)
+    code, out, err = tiny.train(folder, *words, *pretrained, "model.tuning=lora")
+    assert code == 2 and (tuned or "no-such-file.txt: No such file") in err and ("Reading" in out) == (tuned is None)
+
+
+def test_a_frozen_model_may_be_judged_on_unlabelled_text_that_it_is_not_trained_on(folder):
+    from metalingua.training.refusal import refuse_before_reading
+    from metalingua.training.run import plain
+
+    class Given:
+        def __init__(self, split):
+            self.rules = {"meta_train": {}, "meta_validation": {}, "meta_test": {}}
+            self.rules[split] = {"orders": Jigsaw(corpus="unlabeled")}
+
+    config = plain(tiny.compose(folder, "model=multilingual", "~model.embedding", "~model.hidden"))
+    refuse_before_reading(config, Given("meta_test"))
+    with pytest.raises(UserError, match="model refuses task.meta_train.orders"):
+        refuse_before_reading(config, Given("meta_train"))

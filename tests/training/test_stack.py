@@ -13,6 +13,7 @@ from metalingua.learner.maml import Maml
 from metalingua.model.cnn import CnnEncoder
 from metalingua.model.model import Model
 from metalingua.model.transformer import TransformerEncoder
+from metalingua.text.noise import Noise
 from metalingua.training.engine import Engine
 from metalingua.training.stack import stacked_answers, stacked_losses, stacks
 
@@ -66,6 +67,28 @@ def test_a_stack_has_one_problem_and_one_size():
     assert places == [[0, 1, 4, 5], [2, 6], [3, 7], [8]]
     named = replace(EPISODES[0], support=replace(EPISODES[0].support, names=EPISODES[0].support.inputs))
     assert [stack.places for stack in stacks([EPISODES[0], named], torch.device("cpu"))] == [[0], [1]]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_episodes_with_noise_of_their_own_are_stacks_of_their_own(name):
+    def noisy(seed, episode):
+        halves = {"support": Noise(2 * seed, 0.5), "query": Noise(2 * seed + 1, 0.5)}
+        read = {
+            half: replace(getattr(episode, half), inputs=replace(getattr(episode, half).inputs, noise=noise))
+            for half, noise in halves.items()
+        }
+        return replace(episode, **read)
+
+    model, learner = MODELS[name], maml(2)
+    params, episodes = tiny_params(model), [noisy(0, EPISODES[0]), noisy(1, EPISODES[1]), noisy(1, EPISODES[4])]
+    assert [stack.places for stack in stacks(episodes, torch.device("cpu"))] == [[0], [1, 2]]
+    losses = [stacked_losses(model, params, each, learner.episode_loss, 2) for each in (episodes, EPISODES[:2])]
+    looped = [
+        engine.loss(model, params, episodes, learner.episode_loss, 2, vmaps=True) for engine in (LOOPED, STACKED)
+    ]  # fmt: skip
+    assert_close(*looped)
+    assert_close(losses[0].mean(), looped[0])
+    assert not torch.allclose(losses[0][:2], losses[1])
 
 
 def test_judging_is_that_of_the_loop():

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from metalingua.limit import AtLeast, limited
 from metalingua.model import native, recurrence
+from metalingua.model.dropout import dropped
 from metalingua.model.embedding import Embedding
 from metalingua.model.model import Encoder, Params
 from metalingua.text.batch import Inputs
@@ -30,7 +31,8 @@ from metalingua.text.vectors import Vectors
 class BilstmAttentionEncoder(Encoder):
     """Embedding(vocabulary, embedding) -> LSTM(hidden) each way -> `heads` weighted means of the states, concatenated.
 
-    What conf/model/bilstm_attention.yaml builds.
+    What conf/model/bilstm_attention.yaml builds. Where inputs carry noise, numbers of the word vectors, the same for
+    all occurrences of a word in a batch, and of the features are dropped.
 
     vocabulary  rows of the embedding table, padding (id 0) included
     hidden      of each direction (u of the paper)
@@ -44,6 +46,7 @@ class BilstmAttentionEncoder(Encoder):
     rows = "embedding.weight"  # its first axis is token ids: the engine hands a task only the rows its episode uses
     vmaps = False  # it packs texts by their lengths, which a batch of tasks does not share
     derivatives = 2
+    drops = True
 
     @limited("model")
     def __init__(
@@ -87,7 +90,7 @@ class BilstmAttentionEncoder(Encoder):
         inputs.lengths  [items] int64, real tokens per text, 1 or more
         """
         packing = inputs.packing
-        embedded = params["embedding.weight"].index_select(0, packing.words)
+        embedded = dropped(params["embedding.weight"].index_select(0, packing.words), inputs.noise, 0)
         forward = self._states(params, "forward", embedded, packing, packing.place)
         backward = self._states(params, "backward", embedded, packing, packing.place[packing.mirror])
         states = torch.cat([forward, backward.index_select(0, packing.mirror)], 1)  # H of all texts, [rows, 2 hidden]
@@ -95,7 +98,7 @@ class BilstmAttentionEncoder(Encoder):
         scores = self._padded(F.linear(hidden, params["attention.weight2"]), packing, -math.inf)
         weights = scores.softmax(1)  # A, [items, steps, heads]
         means = weights.transpose(1, 2) @ self._padded(states, packing, 0)  # M, [items, heads, 2 hidden]
-        return means.flatten(1)
+        return dropped(means.flatten(1), inputs.noise, 1)
 
     def _states(self, params: Params, way: str, embedded: Tensor, packing: Packing, place: Tensor) -> Tensor:
         """States [rows, hidden] of one direction, in the order that it reads the tokens in.

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from metalingua.limit import AtLeast, limited
 from metalingua.model import lookup
+from metalingua.model.dropout import dropped
 from metalingua.model.embedding import Embedding
 from metalingua.model.model import Encoder, Params
 from metalingua.text.batch import Inputs
@@ -20,7 +21,8 @@ from metalingua.text.vectors import Vectors
 class CnnEncoder(Encoder):
     """Embedding(vocabulary, embedding) -> Conv1d(filters) of each width -> ReLU -> maximum over time, concatenated.
 
-    Kim (2014), arXiv:1408.5882, section 2, without dropout. What conf/model/cnn.yaml builds.
+    Kim (2014), arXiv:1408.5882, section 2; dropout, of the features as there, only where inputs carry noise.
+    What conf/model/cnn.yaml builds.
 
     vocabulary  rows of the embedding table, padding (id 0) included
     filters     of each width
@@ -33,6 +35,7 @@ class CnnEncoder(Encoder):
     rows = "embedding.weight"  # its first axis is token ids: the engine hands a task only the rows its episode uses
     derivatives = 2
     vmaps = True
+    drops = True
 
     @limited("model")
     def __init__(
@@ -95,7 +98,7 @@ class CnnEncoder(Encoder):
         sizes = [self.filters * width for width in widths]
         sums = [each.unflatten(0, (-1, self.filters)).sum(0) for each in z.split(sizes)]  # [filters, items] each
         bias = torch.cat([params[f"convs.{i}.bias"] for i in range(len(widths))])
-        return (torch.cat(sums).t() + bias).relu()
+        return dropped((torch.cat(sums).t() + bias).relu(), inputs.noise, 0)
 
     def _greatest(self, table: Tensor, filters: Tensor, tokens: Tensor, real: Tensor) -> Tensor:
         """Where in each text each filter responds most, the first word of that window, [items, size] int64.

@@ -10,9 +10,11 @@ from torch.nn import functional as F
 from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.model import native, recurrence
 from metalingua.model.derivative import order
+from metalingua.model.dropout import dropped
 from metalingua.model.embedding import Embedding
 from metalingua.model.model import Encoder, Params
 from metalingua.text.batch import Inputs
+from metalingua.text.noise import Noise
 from metalingua.text.packing import Packing
 from metalingua.text.tokenizer import Tokenizer
 from metalingua.text.vectors import Vectors
@@ -23,6 +25,10 @@ FUSED_ABOVE = 0.67  # share of real tokens among all, above which the fused kern
 class LstmEncoder(Encoder):
     """Embedding(vocabulary, embedding) -> LSTM(hidden), padding masked. What conf/model/lstm.yaml builds.
 
+    Where inputs carry noise, numbers of the word vectors and of the features are dropped. A word is embedded and
+    projected once for all its occurrences in a batch, so they lack the same numbers (Gal & Ghahramani 2016,
+    arXiv:1512.05287, drop a word type's vector alike too, as a whole).
+
     vocabulary  rows of the embedding table, padding (id 0) included
     pooling     "last": the state at the last real token (the article's); "mean": the mean state over real tokens
     vectors     of words, that the table starts from (conf/vectors); null: random rows
@@ -32,6 +38,7 @@ class LstmEncoder(Encoder):
 
     rows = "embedding.weight"  # its first axis is token ids: the engine hands a task only the rows its episode uses
     of_tokens = True
+    drops = True
     vmaps = False  # it packs texts by their lengths, which a batch of tasks does not share
     derivatives = 2
 
@@ -70,8 +77,10 @@ class LstmEncoder(Encoder):
         """
         packing, states = inputs.packing, self._states(params, inputs)
         if self.pooling == "last":
-            return states.index_select(0, packing.last)
-        return packing.of_text.to(states.dtype) @ states / inputs.lengths.unsqueeze(1)
+            found = states.index_select(0, packing.last)
+        else:
+            found = packing.of_text.to(states.dtype) @ states / inputs.lengths.unsqueeze(1)
+        return dropped(found, inputs.noise, 1)
 
     def token_features(self, params: Params, inputs: Inputs) -> Tensor:
         """The state after each token, [items, length of the longest, hidden]: it has read what stands before it."""
@@ -88,15 +97,15 @@ class LstmEncoder(Encoder):
         # padding it is at the first faster than loops in torch, but not than those in C. 10 texts of 64 tokens, forward
         # and backward on one thread: 6.4 ms against 8.5 and 5.3; 30 texts: 17 against 20 and 13.
         table, full = params["embedding.weight"], len(packing.place) > FUSED_ABOVE * items * steps
-        fused = order() == 1 and full and not native.serves(table, self.hidden)
+        fused = order() == 1 and full and inputs.noise is None and not native.serves(table, self.hidden)
         # many a CPU lacks the fused kernel at the lower precision of autocast
         if fused and not torch.is_autocast_enabled(inputs.lengths.device.type):
             return self._fused(params, inputs.tokens[:, :steps]).flatten(0, 1).index_select(0, packing.padded)
-        return self._packed(params, packing)
+        return self._packed(params, packing, inputs.noise)
 
-    def _packed(self, params: Params, packing: Packing) -> Tensor:
+    def _packed(self, params: Params, packing: Packing, noise: Noise | None) -> Tensor:
         """States [rows, hidden] of the packed tokens; fast at the second derivative."""
-        embedded = params["embedding.weight"].index_select(0, packing.words)
+        embedded = dropped(params["embedding.weight"].index_select(0, packing.words), noise, 0)
         # a word that occurs often is projected once
         projected = F.linear(embedded, params["lstm.weight_ih"], params["lstm.bias"])
         return recurrence.lstm(projected, packing.place, params["lstm.weight_hh"], packing.sizes)

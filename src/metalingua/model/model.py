@@ -24,6 +24,7 @@ class Encoder:
     derivatives = 2  # highest derivative it has: 2, or 1 for kernels without a double backward
     vmaps = False  # whether it runs under torch.vmap, its derivatives too
     of_tokens = False  # whether it has `token_features`
+    drops = False  # whether its features follow `inputs.noise`
 
     def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
         """Told once, before `init`, how texts are read, and every text that any task may draw.

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from metalingua.limit import AtLeast, limited
 from metalingua.model import layer
 from metalingua.model.derivative import transformed
+from metalingua.model.dropout import dropped
 from metalingua.model.embedding import Embedding
 from metalingua.model.model import Encoder, Params
 from metalingua.text.batch import Inputs
@@ -36,7 +37,8 @@ LAYER = (  # in the order of layer.Weights
 class TransformerEncoder(Encoder):
     """Embedding(vocabulary, dim) + learned positions -> post-norm layers -> mean over the real tokens.
 
-    Vaswani et al. (2017), arXiv:1706.03762, section 3, as torch.nn.TransformerEncoderLayer has it, without dropout.
+    Vaswani et al. (2017), arXiv:1706.03762, section 3, as torch.nn.TransformerEncoderLayer has it, without dropout
+    inside it: where inputs carry noise, numbers of the embedded tokens and of every layer's output are dropped.
     What conf/model/transformer.yaml builds.
 
     vocabulary  rows of the embedding table, padding (id 0) included
@@ -54,6 +56,7 @@ class TransformerEncoder(Encoder):
     derivatives = 2
     vmaps = True
     of_tokens = True
+    drops = True
 
     @limited("model")
     def __init__(
@@ -147,7 +150,8 @@ class TransformerEncoder(Encoder):
         mask = mask.repeat_interleave(self.heads, 0).unsqueeze(1)  # [items * heads, 1, length]
         by_hand = x.device.type == "cpu" and not transformed() and not torch.is_autocast_enabled("cpu")
         one, shape = layer.twice if by_hand else layer.plain, x.shape
-        x = x.flatten(0, 1)
+        x = dropped(x.flatten(0, 1), inputs.noise, 0)
         for i in range(self.layers):
             x = one(x, mask, layer.Weights(*(params[f"layers.{i}.{name}"] for name in LAYER)), self.heads)
+            x = dropped(x, inputs.noise, 1 + i)
         return x.view(shape)

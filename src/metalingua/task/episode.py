@@ -102,4 +102,4 @@ class Episodes:
         inputs = pad([place[tokens] for tokens in half.tokens], half.texts)
         frequency = None if self.frequency is None else self.frequency[rows]
         at = None if half.at is None else torch.from_numpy(half.at)
-        return replace(inputs, frequency=frequency, ids=torch.from_numpy(rows), at=at)
+        return replace(inputs, frequency=frequency, ids=torch.from_numpy(rows), at=at, noise=half.noise)

@@ -1,7 +1,7 @@
 """Masked language modelling as a task: Devlin et al. (2019), arXiv:1810.04805, section 3.1."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class MaskedLanguage(Unlabelled):
     chosen: Annotated[float, Above(0), AtMost(1)] = 0.15
     hidden_by_mask: Annotated[float, AtLeast(0), AtMost(1)] = 0.8
     hidden_by_word: Annotated[float, AtLeast(0), AtMost(1)] = 0.1
+
+    of_tokens: ClassVar[bool] = True
 
     @property
     def problem(self) -> MaskedWords:

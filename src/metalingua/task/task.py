@@ -13,6 +13,7 @@ from metalingua.limit import Above, AtLeast
 from metalingua.problem.classification import Classification
 from metalingua.problem.problem import Problem
 from metalingua.problem.regression import Regression
+from metalingua.text.noise import Noise
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Half:
     labels: np.ndarray  # [items], as the episode's problem takes them
     own: np.ndarray  # [items], as the task has them
     at: np.ndarray | None = None  # [items, 2], text and place of each item where items are tokens; None: texts are
+    noise: Noise | None = None  # that encoders read them with
 
 
 @dataclass(frozen=True)

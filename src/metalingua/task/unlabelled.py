@@ -41,6 +41,8 @@ class Unlabelled:
     sentences: Sentences = field(init=False)
     members: np.ndarray = field(init=False)  # numbers of the sentences that it may draw
 
+    noisy: ClassVar[bool] = False  # whether its halves are read with noise
+    of_tokens: ClassVar[bool] = False  # whether its items are tokens, and any token may be the answer
     scale: ClassVar[None] = None
     texts: ClassVar[tuple[str, ...]] = ()  # none is held in memory
     labels: ClassVar[np.ndarray] = np.empty(0, np.int64)

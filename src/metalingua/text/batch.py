@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad as pad_columns
 
+from metalingua.text.noise import Noise
 from metalingua.text.packing import Packing
 
 
@@ -22,6 +23,7 @@ class Inputs:
     frequency: Tensor | None = None  # [rows] each row's token's share of the tokens of meta-training text; padding: 0
     ids: Tensor | None = None  # [rows] int64, the token id of each row that `tokens` count in; None: they are ids
     at: Tensor | None = None  # [items, 2] int64, text and place of each item where items are tokens; None: texts are
+    noise: Noise | None = None  # what encoders that drop numbers drop; None: nothing
 
     def __len__(self) -> int:
         """Items."""
@@ -58,8 +60,11 @@ def pad(sequences: Sequence[np.ndarray], texts: Sequence[str]) -> Inputs:
 
 
 def joined(first: Inputs, second: Inputs) -> Inputs:
-    """One batch of the texts of `first`, then those of `second`, as long as the longer of the two; of one episode."""
+    """One batch of the texts of `first`, then those of `second`, as long as the longer of the two; of one episode.
+
+    One reading, under the noise of `first`: a text that is in both is read in two ways still.
+    """
     length = max(first.tokens.shape[1], second.tokens.shape[1])
     tokens = [pad_columns(each.tokens, (0, length - each.tokens.shape[1])) for each in (first, second)]
     lengths = torch.cat([first.lengths, second.lengths])
-    return Inputs(torch.cat(tokens), lengths, first.texts + second.texts, first.frequency, first.ids)
+    return Inputs(torch.cat(tokens), lengths, first.texts + second.texts, first.frequency, first.ids, noise=first.noise)

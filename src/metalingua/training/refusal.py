@@ -16,21 +16,47 @@ from metalingua.error import UserError
 from metalingua.learner.learner import Learner
 from metalingua.model.model import Encoder, Model
 from metalingua.task.tasks import Tasks
+from metalingua.task.unlabelled import Unlabelled
 from metalingua.training.learners import Config, build, learner_name, learners, left_out
 from metalingua.training.start import encoder_config
+
+
+def refuse_before_reading(config: Config, tasks: Tasks) -> None:
+    """Raise UserError if the model cannot learn what tasks of unlabelled text ask for. No corpus is read yet."""
+    unlabelled = {
+        f"task.{split}.{name}": each
+        for split, rules in tasks.rules.items()
+        for name, each in rules.items()
+        if isinstance(each, Unlabelled)
+    }
+    if not unlabelled:
+        return
+    encoder = instantiate(encoder_config(config))
+    hide = [key for key, each in unlabelled.items() if each.of_tokens]
+    if hide and not (encoder.of_tokens and encoder.rows):
+        raise UserError(
+            f"model refuses {', '.join(hide)}: hidden words are told by features of single tokens and an embedding "
+            "table, and this model lacks them; choose model=lstm or model=transformer"
+        )
+    noisy = [key for key, each in unlabelled.items() if each.noisy]
+    if noisy and not encoder.drops:
+        raise UserError(
+            f"model refuses {', '.join(noisy)}: two readings of a sentence differ by the numbers that the model drops, "
+            "and this one drops none; choose a model from scratch, model=lstm or model=transformer"
+        )
+    trained = [key for key in unlabelled if key.startswith("task.meta_train.")]
+    if trained and not encoder.learns:
+        tune = "set model.tuning=lora and text=pretrained, or " if "tuning" in config["model"] else ""
+        raise UserError(
+            f"model refuses {', '.join(trained)}: pre-training learns features from unlabelled text, and nothing of "
+            f"this model is learned (it is frozen); {tune}choose a model from scratch, model=lstm or model=transformer"
+        )
 
 
 def refuse_or_go_on(config: Config, tasks: Tasks) -> None:
     """Raise UserError, naming all, if a learner cannot do what it will be asked for."""
     own, compared = learner_name(config["learner"]), config["compare"]
     encoder = instantiate(encoder_config(config))
-    if not (encoder.of_tokens and encoder.rows):
-        hide = [f"task.{split}.{t.name}" for split, each in tasks.splits.items() for t in each if t.problem.tied]
-        if hide:
-            raise UserError(
-                f"model refuses {', '.join(hide)}: hidden words are told by features of single tokens and an embedding "
-                "table, and this model lacks them; choose model=lstm or model=transformer"
-            )
     keys = {"learner": config["learner"]}
     keys |= {f"compare.{name}": each for name, each in compared.items() if name not in left_out(config)}
     refusals = [

@@ -38,7 +38,7 @@ from metalingua.training.learners import build, learner_name, learners, left_out
 from metalingua.training.metrics import MetricsFile
 from metalingua.training.module import MetaLearnerModule, SharedParameterModule
 from metalingua.training.progress import GradientNorms, Progress, say
-from metalingua.training.refusal import refuse_or_go_on
+from metalingua.training.refusal import refuse_before_reading, refuse_or_go_on
 from metalingua.training.start import Start, digest, encoder_config
 
 # What cannot change a result, and so is no part of a run's name
@@ -293,9 +293,11 @@ def compared_run(cfg: DictConfig, name: str) -> DictConfig:
 
 def read(cfg: DictConfig) -> Reading:
     """Corpora, gate, tasks, and the tokenizer: fitted on meta-training text, or that of the run to start from."""
-    start = Start.of(plain(cfg))  # before minutes are spent on reading
+    config, tasks = plain(cfg), instantiate(cfg.task, _convert_="all")
+    start = Start.of(config)  # before minutes are spent on reading, as what follows
+    refuse_before_reading(config, tasks)
     say("Reading corpora, looking for leaks between the splits")
-    tasks = instantiate(cfg.task, _convert_="all").read()
+    tasks.read()
     dropped, fate = sum(tasks.found["drop"].values()), "left out" if cfg.task.leakage == "drop" else "found twice"
     say(f"  {tasks.found['texts']:,} texts, {dropped:,} {fate}")
     if cut := tasks.found.get("sentences"):

@@ -24,7 +24,7 @@ PARTS = ("tokens", "lengths", "frequency", "at")  # of inputs: the tensors that 
 
 @dataclass(frozen=True)
 class Stack:
-    """Episodes of one problem, with as many support and as many query texts."""
+    """Episodes of one problem, with as many support and as many query texts, and no noise or the same."""
 
     places: list[int]  # of its episodes in the batch they come from
     one: Episode  # the first of them: what all have in common
@@ -51,7 +51,8 @@ def stacks(episodes: Sequence[Episode], device: torch.device) -> list[Stack]:
     for place, episode in enumerate(episodes):
         halves = (episode.support.inputs, episode.query.inputs)
         named = episode.support.names is not None
-        key = episode.support.problem, named, *((len(half), len(half.lengths)) for half in halves)
+        # noise is one for a whole batch: episodes with their own cannot be one
+        key = episode.support.problem, named, *((len(half), len(half.lengths), half.noise) for half in halves)
         kinds.setdefault(key, []).append(place)
     return [_stacked(places, [episodes[i] for i in places], device) for places in kinds.values()]
 
