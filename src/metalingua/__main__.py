@@ -1,4 +1,4 @@
-"""`python -m metalingua`: looks at results and at the environment. Never imports torch."""
+"""`python -m metalingua`: looks at results and at the environment. Only `export` imports torch."""
 
 import argparse
 import sys
@@ -63,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     keep.add_argument("run", type=Path, metavar="RUN")
     keep.add_argument("folder", type=Path, metavar="FOLDER")
     keep.set_defaults(do=_keep)
+
+    export = commands.add_parser("export", help="write a done run's encoder to FOLDER, for transformers' AutoModel")
+    export.add_argument("run", type=Path, metavar="RUN")
+    export.add_argument("folder", type=Path, metavar="FOLDER")
+    export.set_defaults(do=_export)
     return parser
 
 
@@ -182,6 +187,13 @@ def _keep(options: argparse.Namespace) -> int:
             f"warning: {options.run} is of uncommitted code ({commit}): nobody else can make it again", file=sys.stderr
         )
     print(keep(options.run, options.folder))
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from metalingua.training.export import export
+
+    print(*export(options.run, options.folder), sep="\n")
     return 0
 
 

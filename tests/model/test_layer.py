@@ -109,6 +109,6 @@ def test_a_batch_of_tasks_equals_a_loop_over_them(one):
 
 def test_torchs_layer_norm_is_wrong_there(monkeypatch):
     """Why `plain` keeps gain and shift apart: once this fails, it need not."""
-    monkeypatch.setattr(layer, "_norm", lambda u, gain, shift: F.layer_norm(u, u.shape[1:], gain, shift))
+    monkeypatch.setattr(layer, "norm", lambda u, gain, shift: F.layer_norm(u, u.shape[1:], gain, shift))
     batched, looped = slopes_of_three_tasks(layer.plain)
     assert not torch.allclose(batched[0], looped[0], rtol=1e-3)

@@ -12,6 +12,8 @@ SETTINGS = {"vocabulary": 30, "dim": 6, "layers": 2, "heads": 2, "ffn": 5, "max_
 LENGTHS = [7, 2, 1, 4]
 BOTH_LAYERS = pytest.mark.parametrize("transformed", [False, True])  # layer.twice, layer.plain
 
+NORMS = pytest.mark.parametrize("norm", [False, True], ids=["bare", "norm"])
+
 
 def batch(lengths=LENGTHS, padding=0, seed=1):
     dice = torch.Generator().manual_seed(seed)
@@ -36,6 +38,9 @@ def textbook(encoder, params, inputs):
     features = []
     for tokens, length in zip(inputs.tokens, inputs.lengths, strict=True):
         x = (params["embedding.weight"][tokens[:length]] + params["positions.weight"][:length]).unsqueeze(0)
+        if encoder.embedding_norm:
+            norm = (params["embedding_norm.weight"], params["embedding_norm.bias"])
+            x = F.layer_norm(x, (encoder.dim,), *norm)
         for i in range(encoder.layers):
             start = f"layers.{i}."
             weights = {name.removeprefix(start): p for name, p in params.items() if name.startswith(start)}
@@ -45,9 +50,10 @@ def textbook(encoder, params, inputs):
     return torch.cat(features)
 
 
+@NORMS
 @BOTH_LAYERS
-def test_features_and_both_derivatives_are_torchs_text_by_text(transformed):
-    encoder, params = build()
+def test_features_and_both_derivatives_are_torchs_text_by_text(transformed, norm):
+    encoder, params = build(embedding_norm=norm)
     inputs, leaves = batch(padding=2), list(params.values())
 
     def ours(params):
@@ -99,9 +105,10 @@ def test_the_order_of_the_words_matters():
     torch.testing.assert_close(encoder.features(params, inputs), encoder.features(params, turned))
 
 
+@NORMS
 @BOTH_LAYERS
-def test_a_batch_of_tasks_equals_a_loop_over_them(transformed):
-    encoder, params = build()
+def test_a_batch_of_tasks_equals_a_loop_over_them(transformed, norm):
+    encoder, params = build(embedding_norm=norm)
     params = {name: p.detach() for name, p in params.items()}
     inputs = [batch(lengths, seed=seed) for seed, lengths in enumerate([[5, 2, 4], [1, 5, 3]])]
     tasks = [torch.stack(z) for z in zip(*((x.tokens, x.lengths) for x in inputs), strict=True)]
@@ -192,6 +199,15 @@ def test_a_setting_that_cannot_work_is_named(key):
 def test_heads_that_do_not_divide_dim_are_refused():
     with pytest.raises(ValueError, match=r"model\.heads is 4 and model\.dim is 6: .* multiple"):
         TransformerEncoder(**{**SETTINGS, "heads": 4})
+
+
+def test_normalised_embeddings_have_a_size_of_their_own():
+    (encoder, params), (bare, without) = build(embedding_norm=True), build()
+    assert set(params) - set(without) == {"embedding_norm.weight", "embedding_norm.bias"}
+    larger = {"embedding.weight": 3 * params["embedding.weight"], "positions.weight": 3 * params["positions.weight"]}
+    torch.testing.assert_close(encoder.features(params | larger, batch()), encoder.features(params, batch()), rtol=1e-4,
+                               atol=1e-4)  # fmt: skip
+    assert not torch.allclose(bare.features(without | larger, batch()), bare.features(without, batch()), atol=1e-2)
 
 
 def test_a_text_longer_than_max_length_is_refused():

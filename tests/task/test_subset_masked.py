@@ -1,3 +1,4 @@
+import re
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -11,7 +12,8 @@ from metalingua.task.leakage import LeakageError
 from metalingua.task.sentences import SENTENCE, Sentences, cut
 from metalingua.task.subset_masked import SubsetMasked
 from metalingua.task.tasks import Tasks
-from metalingua.text.normal import position
+from metalingua.text.normal import position, words
+from metalingua.text.subword import SubwordTokenizer
 from metalingua.text.word import WordTokenizer
 
 SETTINGS = {"ways": 3, "shots": 2, "queries": 3, "max_length": 9, "label_order": "fixed", "held_out": "class",
@@ -90,6 +92,26 @@ def test_an_episode_hides_every_occurrence_of_its_words():
         texts = [*episode.support.inputs.texts, *episode.query.inputs.texts]
         assert len(set(texts)) == 15
     assert repeated > 0  # so that one mask a text would be seen
+
+
+@pytest.mark.parametrize(("kind", "size"), [("bpe", 420), ("wordpiece", 180)])
+def test_of_pieces_whole_words_alone_are_hidden(kind, size):
+    longer = [re.sub("n ", "num ", text) if i % 2 else text for i, text in enumerate(TEXTS)]  # "ban", or "banum"
+    tasks = build(corpora(longer), SubwordTokenizer(size, kind), meta_train={"words": masked(words=[0, 1])},
+                  max_length=60, held_out="nothing")  # fmt: skip
+    (task,) = tasks.splits["meta_train"]
+    assert "ban" in task.classes and {"um", "##um", "an"}.isdisjoint(task.classes)
+    plainly = {tuple(words(task.written(task.sentences[i]))) for i in task.members}
+    begun = 0
+    for index in range(60):
+        episode = tasks.episodes("meta_train", seed=0)[index]
+        for half in (episode.support, episode.query):
+            for text, own in zip(half.inputs.texts, half.labels, strict=True):
+                word = task.classes[own]
+                assert "[MASK]" in text and word not in words(text)
+                assert tuple(words(text.replace("[MASK]", word))) in plainly
+                begun += f"{word}um" in words(text)
+    assert begun > 0  # a longer word that begins with it stays
 
 
 def test_no_sentence_is_in_both_halves_even_under_two_words():

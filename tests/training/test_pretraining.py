@@ -6,6 +6,7 @@ import signal
 
 import pytest
 import tiny
+from omegaconf import OmegaConf
 
 from metalingua.error import UserError
 from metalingua.task.jigsaw import Jigsaw
@@ -93,6 +94,33 @@ def test_what_training_lowers_is_the_loss_on_held_out_sentences(folder):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     losses = [line["val/loss"] for line in lines if "val/loss" in line]
     assert len(losses) == 4 and losses[-1] < 0.8 * losses[0]
+
+
+SMALL = ["model=transformer", "~model.hidden", "~model.embedding", "model.dim=4", "model.ffn=4", "model.heads=2"]
+PIECES = {
+    "wordpiece": ["smlmt", "learner=fomaml", "text.size=80", *WIDE, *SMALL],
+    "bpe": ["mlm", "learner=multi_task", "text.size=300"],
+}
+
+
+@pytest.mark.parametrize("text", PIECES)
+def test_pieces_of_words_are_learned_and_the_next_run_reads_as_this_one_did(folder, text):
+    task, *more = PIECES[text]
+    words = pretraining(folder, task, f"text={text}", f"name={text}", *more)
+    code, out, err = tiny.train(folder, *(word for word in words if word != "text=masked_word"))
+    assert (code, err) == (0, ""), out + err
+    (run,) = (folder / f"outputs/{text}").iterdir()
+    mine = OmegaConf.load(run / "config.yaml").text
+    assert mine.algorithm == text and json.loads((run / "tokenizer.json").read_text())["model"]["type"].lower() == text
+
+    given = [*ALONE, *(SMALL if text == "wordpiece" else []), f"model.init_from={run}", f"name=after_{text}"]
+    code, out, err = tiny.train(folder, *given)  # without a word about text: conf/train.yaml says words, 60 of them
+    assert (code, err) == (0, ""), out + err
+    assert f"text is that of {run}" in out.replace("\n", " ")
+    (after,) = (folder / f"outputs/after_{text}").iterdir()
+    assert OmegaConf.load(after / "config.yaml").text == mine
+    assert (after / "tokenizer.json").read_text() == (run / "tokenizer.json").read_text()
+    assert "Done already" in tiny.train(folder, *given)[1]
 
 
 def test_models_and_learners_that_cannot_tell_hidden_words_are_refused(folder):

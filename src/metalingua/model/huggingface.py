@@ -134,6 +134,25 @@ class PretrainedEncoder(Encoder):
         states = functional_call(shell, tuned, (), {**given, "attention_mask": mask}).last_hidden_state
         return self._pooled(states, lengths)
 
+    def exported(self, params: Params) -> Any:
+        if self.tuning == "frozen":
+            raise UserError(
+                f"model.tuning is frozen: nothing of the model was trained, and {self.source} has its files; set "
+                "model.tuning to last_layers, lora or full to train some of it"
+            )
+        model, found = _loaded(self._files[0])
+        for name in found["missing_keys"]:  # of the pooler: not random, which it would be anew at every loading
+            model.get_parameter(name).data.zero_()
+        if self.tuning == "lora":
+            self._add_lora(model)
+        for name, value in params.items():
+            model.get_parameter(self._learned[name]).data.copy_(value)
+        for name, module in [*model.named_modules()] if self.tuning == "lora" else []:
+            if hasattr(module, "get_base_layer"):
+                module.merge()
+                model.set_submodule(name, module.get_base_layer())
+        return model
+
     def _pooled(self, states: Tensor, lengths: Tensor) -> Tensor:
         """[items, size] float32 or more, of the last states [items, length, size]."""
         states = states if states.dtype == torch.float64 else states.float()
@@ -164,16 +183,19 @@ class PretrainedEncoder(Encoder):
         """The model, with what `tuning` adds; its tensors are those of every other encoder of the same files."""
         base = _shared_copy(_model(self._files[0], _stamp(self._files[0])))
         if self.tuning == "lora":
-            from peft import LoraConfig, inject_adapter_in_model
-
-            try:
-                inject_adapter_in_model(LoraConfig(r=self.lora_rank, lora_alpha=self.lora_rank), base)
-            except ValueError as error:
-                raise UserError(
-                    f"model.tuning is lora, and peft knows no matrices of this kind of model to add to ({error}); "
-                    "set model.tuning to last_layers, full or frozen"
-                ) from error
+            self._add_lora(base)
         return base.eval().requires_grad_(False)
+
+    def _add_lora(self, model: nn.Module) -> None:
+        from peft import LoraConfig, inject_adapter_in_model
+
+        try:
+            inject_adapter_in_model(LoraConfig(r=self.lora_rank, lora_alpha=self.lora_rank), model)
+        except ValueError as error:
+            raise UserError(
+                f"model.tuning is lora, and peft knows no matrices of this kind of model to add to ({error}); "
+                "set model.tuning to last_layers, full or frozen"
+            ) from error
 
     @cached_property
     def _learned(self) -> dict[str, str]:
@@ -310,9 +332,8 @@ def _config(folder: Path) -> Any:
     return config
 
 
-@lru_cache(maxsize=2)  # runs of one study, and their compared runs, share it
-def _model(folder: Path, stamp: object) -> nn.Module:
-    """The pretrained model, float32, as it is shared by all; `stamp` of the files as they are. Raises UserError."""
+def _loaded(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The pretrained model, float32, and what its files lack: nothing but its pooler's numbers. Raises UserError."""
     from safetensors import SafetensorError
     from transformers import AutoModel
     from transformers.utils import logging
@@ -328,9 +349,16 @@ def _model(folder: Path, stamp: object) -> nn.Module:
             f"the weights in {folder} cannot be read: {str(error).partition(chr(10))[0]}; a file may be cut off or of "
             "another model: get them anew"
         ) from error
-    if getattr(model, "pooler", None) is not None:
-        model.pooler = None  # what it gives is not read here
-    kept = {name for name, _ in model.named_parameters()}
+    kept = {name for name, _ in model.named_parameters() if not name.startswith("pooler.")}
     if lacking := sorted(kept & set(found["missing_keys"])):
         raise UserError(f"the weights in {folder} lack {', '.join(lacking[:3])}: they are of another model; get others")
+    return model, found
+
+
+@lru_cache(maxsize=2)  # runs of one study, and their compared runs, share it
+def _model(folder: Path, stamp: object) -> nn.Module:
+    """The pretrained model as it is shared by all; `stamp` of the files as they are. Raises UserError."""
+    model, _ = _loaded(folder)
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # what it gives is not read here
     return model.eval().requires_grad_(False)

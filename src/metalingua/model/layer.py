@@ -62,12 +62,13 @@ def plain(x: Tensor, mask: Tensor, weights: Weights, heads: int) -> Tensor:
     )
     p = (torch.bmm(q * (dim // heads) ** -0.5, k.transpose(1, 2)) + mask).softmax(2)
     o = torch.bmm(p, v).transpose(0, 1).reshape(x.shape)
-    x1 = _norm(x + F.linear(o, w.out_weight, w.out_bias), w.gain1, w.shift1)
+    x1 = norm(x + F.linear(o, w.out_weight, w.out_bias), w.gain1, w.shift1)
     r = F.linear(x1, w.weight1, w.bias1).relu()
-    return _norm(x1 + F.linear(r, w.weight2, w.bias2), w.gain2, w.shift2)
+    return norm(x1 + F.linear(r, w.weight2, w.bias2), w.gain2, w.shift2)
 
 
-def _norm(u: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+def norm(u: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    """N(u) * gain + shift, for u [rows, dim], by torch's own derivatives."""
     # Gain and shift apart: in torch 2.13 the second derivative of a layer_norm that has them is wrong when torch.vmap
     # runs between the two derivatives (tests/model/test_layer.py).
     return F.layer_norm(u, u.shape[1:], eps=EPSILON) * gain + shift

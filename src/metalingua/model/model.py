@@ -2,15 +2,20 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from metalingua.error import UserError
 from metalingua.problem.problem import Problem
 from metalingua.text.batch import Inputs
 from metalingua.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Params = dict[str, Tensor]
 
@@ -47,6 +52,13 @@ class Encoder:
         Raises NotImplementedError where there are none: `of_tokens` says so.
         """
         raise NotImplementedError(f"{type(self).__name__} has no features of single tokens")
+
+    def exported(self, params: Params) -> "PreTrainedModel":
+        """The same encoder as one of transformers', in float32. Raises UserError where there is none."""
+        raise UserError(
+            f"{type(self).__name__} is no model that transformers has: what can be exported is model=transformer, and "
+            "model=huggingface or minilm with model.tuning=last_layers, lora or full"
+        )
 
 
 class Model:

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from metalingua.error import UserError
 from metalingua.limit import AtLeast, limited
 from metalingua.model import layer
 from metalingua.model.derivative import transformed
@@ -17,6 +18,9 @@ from metalingua.model.model import Encoder, Params
 from metalingua.text.batch import Inputs
 from metalingua.text.tokenizer import Tokenizer
 from metalingua.text.vectors import Vectors
+
+if TYPE_CHECKING:
+    from transformers import BertModel
 
 LAYER = (  # in the order of layer.Weights
     "self_attn.in_proj_weight",
@@ -35,7 +39,7 @@ LAYER = (  # in the order of layer.Weights
 
 
 class TransformerEncoder(Encoder):
-    """Embedding(vocabulary, dim) + learned positions -> post-norm layers -> mean over the real tokens.
+    """Embedding(vocabulary, dim) + learned positions (-> norm) -> post-norm layers -> mean over the real tokens.
 
     Vaswani et al. (2017), arXiv:1706.03762, section 3, as torch.nn.TransformerEncoderLayer has it, without dropout
     inside it: where inputs carry noise, numbers of the embedded tokens and of every layer's output are dropped.
@@ -48,6 +52,8 @@ class TransformerEncoder(Encoder):
     ffn         numbers between the two linear maps
     max_length  positions that are learned: tokens of the longest text
     vectors     of words, that the table starts from (conf/vectors); null: random rows
+    embedding_norm   whether a token's sum of embedding and position is normalised, as BERT's is (Devlin et al. 2019):
+                without it the network is none that transformers has (model/bert.py)
 
     Raises ValueError, naming the config key, for a size that is too small or heads that do not divide dim.
     """
@@ -68,6 +74,7 @@ class TransformerEncoder(Encoder):
         ffn: Annotated[int, AtLeast(1)],
         max_length: Annotated[int, AtLeast(1)],
         vectors: Vectors | None = None,
+        embedding_norm: bool = False,
     ):
         if dim % heads:
             raise ValueError(
@@ -75,7 +82,7 @@ class TransformerEncoder(Encoder):
             )
         self.dim, self.layers, self.heads, self.ffn, self.max_length = dim, layers, heads, ffn, max_length
         self.table = Embedding(vocabulary, dim, vectors, key="model.dim")
-        self.size = dim
+        self.size, self.embedding_norm = dim, embedding_norm
 
     def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
         return self.table.prepare(tokenizer)
@@ -84,6 +91,7 @@ class TransformerEncoder(Encoder):
         """New parameters, float32; a pure function of the generator's state.
 
         embedding.weight [vocabulary, dim]: as in embedding.py. positions.weight [max_length, dim]: N(0, 0.1^2).
+        embedding_norm.weight, .bias [dim]: 1 and 0.
         layers.I.*, named and shaped as torch.nn.TransformerEncoderLayer's, and started as it does: in_proj_weight
         [3 dim, dim] U(-b, b) with b = sqrt(6 / (4 dim)), biases of the attention 0, out_proj.weight [dim, dim] and
         linear1.*, linear2.* U(-b, b) with b = 1/sqrt(inputs), norms 1 and 0.
@@ -97,6 +105,8 @@ class TransformerEncoder(Encoder):
             "embedding.weight": self.table.init(generator),
             "positions.weight": torch.randn(self.max_length, dim, generator=generator) * 0.1,
         }
+        if self.embedding_norm:
+            params |= {"embedding_norm.weight": torch.ones(dim), "embedding_norm.bias": torch.zeros(dim)}
         for i in range(self.layers):
             layer = {
                 "self_attn.in_proj_weight": uniform(math.sqrt(6 / (4 * dim)), 3 * dim, dim),
@@ -131,6 +141,16 @@ class TransformerEncoder(Encoder):
         """What the last layer gives for each token, [items, length, dim]."""
         return self._last_layer(params, inputs).transpose(0, 1)
 
+    def exported(self, params: Params) -> "BertModel":
+        from metalingua.model.bert import bert
+
+        if not self.embedding_norm:
+            raise UserError(
+                "model.embedding_norm is false, and transformers has no model without a norm of the embeddings: train "
+                "the run again with model.embedding_norm=true"
+            )
+        return bert(self, params)
+
     def _real(self, inputs: Inputs) -> Tensor:
         """[items, length], whether a token is no padding."""
         return torch.arange(inputs.tokens.shape[1], device=inputs.tokens.device) < inputs.lengths.unsqueeze(1)
@@ -150,7 +170,10 @@ class TransformerEncoder(Encoder):
         mask = mask.repeat_interleave(self.heads, 0).unsqueeze(1)  # [items * heads, 1, length]
         by_hand = x.device.type == "cpu" and not transformed() and not torch.is_autocast_enabled("cpu")
         one, shape = layer.twice if by_hand else layer.plain, x.shape
-        x = dropped(x.flatten(0, 1), inputs.noise, 0)
+        x = x.flatten(0, 1)
+        if self.embedding_norm:
+            x = layer.norm(x, params["embedding_norm.weight"], params["embedding_norm.bias"])
+        x = dropped(x, inputs.noise, 0)
         for i in range(self.layers):
             x = one(x, mask, layer.Weights(*(params[f"layers.{i}.{name}"] for name in LAYER)), self.heads)
             x = dropped(x, inputs.noise, 1 + i)

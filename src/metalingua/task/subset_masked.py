@@ -18,7 +18,7 @@ class SubsetMasked(Unlabelled):
     """Sentences of `ways` words, every occurrence of the word hidden: which word was it? New words every episode.
 
     Which word is which label is new every episode too, whatever task.label_order says. A word is a token of the
-    tokenizer with a letter in it.
+    tokenizer with a letter in it, where it is a whole word: "see" in "see it", not in "see ##ing".
 
     words   which part of all words, as a half-open piece of 0 .. 1; words fall into place by their hash
     band    a word's share of the sentences that hold it: rarer and more frequent words are left out
@@ -35,6 +35,9 @@ class SubsetMasked(Unlabelled):
         super().encode(tokenizer, items)
         self.hidden()
         tokens, owner = self.sentences.tokens(self.members)
+        self._begins = tokenizer.begins
+        whole = self._whole(tokens, owner)
+        tokens, owner = tokens[whole], owner[whole]
         held = np.unique(tokens.astype(np.int64) * max(1, len(self.members)) + owner)  # by token, then by sentence
         tokens, self._holders = np.divmod(held, max(1, len(self.members)))
         count = np.bincount(tokens, minlength=len(self._words))
@@ -42,11 +45,9 @@ class SubsetMasked(Unlabelled):
         low, high = self.band
         share = count / max(1, len(self.members))
         enough = np.flatnonzero((count >= items) & (share >= low) & (share <= high))
-        self._drawn = np.array(
-            [i for i in enough if self._is_word(int(i)) and inside(position(self._words[i]), self.words)],
-            dtype=np.int64,
-        )
-        self.classes = tuple(self._words[self._drawn])
+        spelled = {int(i): self._text(np.array([i])) for i in enough}
+        mine = {i: word for i, word in spelled.items() if _is_word(word) and inside(position(word), self.words)}
+        self._drawn, self.classes = np.array(list(mine), dtype=np.int64), tuple(mine.values())
         self.needs(
             f"words with shots + queries = {items} sentences or more, of {len(self.members)} sentences,",
             len(self.classes),
@@ -54,9 +55,10 @@ class SubsetMasked(Unlabelled):
             "lower task.shots or task.queries, widen its share, words or band, or give more text",
         )
 
-    def _is_word(self, number: int) -> bool:
-        word = self._words[number]
-        return any(letter.isalpha() for letter in word) and not word.startswith("[")
+    def _whole(self, tokens: np.ndarray, owner: np.ndarray) -> np.ndarray:
+        """Which tokens are whole words, [tokens] bool: the next one of the same sentence does not go on with them."""
+        begins = self._begins[tokens]
+        return begins & np.append(begins[1:] | (owner[1:] != owner[:-1]), True)
 
     def draw(
         self, dice: np.random.Generator, shots: int, queries: int, label_order: str
@@ -85,7 +87,12 @@ class SubsetMasked(Unlabelled):
         for label, (at, members) in enumerate(found):
             for member in members[part]:
                 sentence = self.sentences[self.members[member]]
-                tokens.append(np.where(sentence == self._drawn[at], self.hidden(), sentence).astype(np.int32))
+                word = (sentence == self._drawn[at]) & self._whole(sentence, np.zeros(len(sentence)))
+                tokens.append(np.where(word, self.hidden(), sentence).astype(np.int32))
                 labels.append(label)
                 own.append(at)
         return Half(tokens, [self.written(each) for each in tokens], np.array(labels), np.array(own))
+
+
+def _is_word(text: str) -> bool:
+    return any(letter.isalpha() for letter in text) and not text.startswith("[")

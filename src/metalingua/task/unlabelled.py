@@ -60,7 +60,7 @@ class Unlabelled:
 
         Raises UserError if there are too few to draw from.
         """
-        self._mask, self._size = tokenizer.mask, tokenizer.size
+        self._mask, self._size, self._text = tokenizer.mask, tokenizer.size, tokenizer.text
         self._words = np.full(max(self._size, 1 + max(tokenizer.vocabulary.values(), default=0)), "", dtype=object)
         for word, number in tokenizer.vocabulary.items():
             self._words[number] = word
@@ -74,8 +74,8 @@ class Unlabelled:
         raise NotImplementedError
 
     def written(self, tokens: np.ndarray) -> str:
-        """What a learner reads that does not look at tokens: their words."""
-        return " ".join(self._words[tokens])
+        """What a learner reads that does not look at tokens."""
+        return self._text(tokens)
 
     def needs(self, what: str, have: int, need: int, way_out: str) -> None:
         """Raise UserError unless there are enough."""

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 from metalingua.error import UserError
 from metalingua.limit import AtLeast, limited
+from metalingua.text import pieces
 
 
 class Source(Protocol):
@@ -56,6 +57,10 @@ class PretrainedTokenizer:
         known = self.vocabulary
         return known.get("[MASK]", known.get("<mask>"))
 
+    @property
+    def begins(self) -> np.ndarray:
+        return pieces.begins(self._read())
+
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text, int32 [length], at most `max_length` with the special tokens: the text's end is cut.
 
@@ -77,6 +82,9 @@ class PretrainedTokenizer:
             self._known[text] = np.array(encoded.ids or [0], dtype=np.int32)
             self.cut += bool(encoded.overflowing)
         return [self._known[text] for text in texts]
+
+    def text(self, ids: Iterable[int]) -> str:
+        return pieces.text(self._read(), ids)
 
     def to_json(self) -> str:
         """The whole tokenizer, as the `tokenizers` library reads it."""

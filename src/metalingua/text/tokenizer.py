@@ -25,8 +25,20 @@ class Tokenizer(Protocol):
         """The id of a hidden word, for tasks that hide words; None if there is none."""
         ...
 
+    @property
+    def begins(self) -> np.ndarray:
+        """[ids] bool: whether a token begins a word or is no part of one; false where it goes on with the one before.
+
+        A word is whole where a token begins it and the next one does not go on with it.
+        """
+        ...
+
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text's first `max_length` tokens, int32 [length], never empty."""
+        ...
+
+    def text(self, ids: Iterable[int]) -> str:
+        """What `ids` say, for learners that read text; special tokens as they are spelled."""
         ...
 
     def to_json(self) -> str:

@@ -10,8 +10,10 @@ from tokenizers.models import WordLevel
 from tokenizers.trainers import WordLevelTrainer
 
 from metalingua.limit import AtLeast, limited
+from metalingua.text import pieces
 
 PAD, UNKNOWN, MASK = "[PAD]", "[UNK]", "[MASK]"  # ids 0, 1 and, if there is one, 2
+WORD = r"[\p{L}\p{M}\p{N}]+(?:['’][\p{L}\p{M}\p{N}]+)*|[^\s\p{L}\p{M}\p{N}]+"
 
 
 class WordTokenizer:
@@ -26,8 +28,7 @@ class WordTokenizer:
         self.size, self._specials = size, [PAD, UNKNOWN, *([MASK] * mask)]
         self._tokenizer = Tokenizer(WordLevel(unk_token=UNKNOWN))
         self._tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-        word = Regex(r"[\p{L}\p{M}\p{N}]+(?:['’][\p{L}\p{M}\p{N}]+)*|[^\s\p{L}\p{M}\p{N}]+")
-        self._tokenizer.pre_tokenizer = pre_tokenizers.Split(word, behavior="removed", invert=True)
+        self._tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), behavior="removed", invert=True)
 
     def fit(self, texts: Iterable[str]) -> "WordTokenizer":
         """Learn the vocabulary from `texts`, meta-training text only; the order of texts is irrelevant."""
@@ -45,12 +46,19 @@ class WordTokenizer:
         """The id of a hidden word; None if there is none."""
         return self._tokenizer.token_to_id(MASK)
 
+    @property
+    def begins(self) -> np.ndarray:
+        return pieces.begins(self._tokenizer)
+
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text's first `max_length` words, int32 [length]; a text without words is one unknown word."""
         self._tokenizer.enable_truncation(max_length)
         # a piece between spaces holds at least one word, so what lies beyond `max_length` pieces is never read
         encoded = self._tokenizer.encode_batch([" ".join(text.split(None, max_length)[:max_length]) for text in texts])
         return [np.array(each.ids or [1], dtype=np.int32) for each in encoded]
+
+    def text(self, ids: Iterable[int]) -> str:
+        return pieces.text(self._tokenizer, ids)
 
     def to_json(self) -> str:
         """The whole tokenizer, for `from_json` and for the `tokenizers` library itself."""

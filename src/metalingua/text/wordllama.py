@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from metalingua.limit import AtLeast, limited
+from metalingua.text import pieces
 from metalingua.text.vectors import VectorsError
 
 PIECES = "wordllama/tokenizers/l2_supercat_tokenizer_config.json"
@@ -111,12 +112,19 @@ class WordllamaTokenizer:
     def mask(self) -> None:
         """No piece stands for a hidden word."""
 
+    @property
+    def begins(self) -> np.ndarray:
+        return pieces.begins(self._tokenizer)
+
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text's first `max_length` pieces, int32 [length]; a text without any is the one piece "<s>"."""
         self._tokenizer.enable_truncation(max_length)
         # a run without spaces is one piece or more, so what lies beyond `max_length` of them is never read
         encoded = self._tokenizer.encode_batch([" ".join(text.split(None, max_length)[:max_length]) for text in texts])
         return [np.array(each.ids or [START], dtype=np.int32) for each in encoded]
+
+    def text(self, ids: Iterable[int]) -> str:
+        return pieces.text(self._tokenizer, ids)
 
     def to_json(self) -> str:
         """The whole tokenizer, for the `tokenizers` library."""

@@ -39,7 +39,7 @@ from metalingua.training.metrics import MetricsFile
 from metalingua.training.module import MetaLearnerModule, SharedParameterModule
 from metalingua.training.progress import GradientNorms, Progress, say
 from metalingua.training.refusal import refuse_before_reading, refuse_or_go_on
-from metalingua.training.start import Start, digest, encoder_config
+from metalingua.training.start import Start, digest, encoder_config, reading_as_the_start
 
 # What cannot change a result, and so is no part of a run's name
 IRRELEVANT = (
@@ -78,6 +78,9 @@ def execute(cfg: DictConfig, reading: Reading | None = None) -> RunDirectory:
     The learners of `cfg.compare` are judged on the same episodes: those that are meta-trained in runs of their own.
     reading   given by a run that needs this one: then a stale run is done again, where a person is only told
     """
+    given, cfg = cfg.text, reading_as_the_start(cfg)
+    if cfg.text != given:
+        say(f"[bold]text[/] is that of {cfg.model.init_from}: {cfg.text._target_}")
     config = plain(cfg)
     run = RunDirectory(Path(cfg.paths.outputs) / cfg.name / run_hash(config))
     again = cfg.rerun
@@ -302,6 +305,7 @@ def read(cfg: DictConfig) -> Reading:
     say(f"  {tasks.found['texts']:,} texts, {dropped:,} {fate}")
     if cut := tasks.found.get("sentences"):
         say(f"  {cut['read']:,} sentences of unlabelled text, {sum(cut['drop'].values()):,} {fate}")
+    say("  Turning texts into tokens")
     tokenizer = instantiate(cfg.text)
     if start:
         tokenizer.from_json(start.tokenizer)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metalingua.error import UserError
@@ -16,7 +16,9 @@ from metalingua.result.run import RunDirectory
 from metalingua.training.checkpoint import read_weights
 from metalingua.training.learners import Config
 
-WAY_OUT = "give the folder of a done run, outputs/NAME/HASH, or set model.init_from=null"
+KEY = "model.init_from"
+_RUN = "give the folder of a done run, outputs/NAME/HASH"
+WAY_OUT = {KEY: f"{_RUN}, or set model.init_from=null", "RUN": _RUN}  # by what names the run
 
 
 def encoder_config(config: Config) -> dict[str, Any]:
@@ -26,7 +28,21 @@ def encoder_config(config: Config) -> dict[str, Any]:
 
 def digest(path: str) -> str:
     """sha256 of the parameters of the run at `path`: that, not the path, decides what starts from it."""
-    return hashlib.sha256(_best(path).read_bytes()).hexdigest()
+    return hashlib.sha256(best_checkpoint(path).read_bytes()).hexdigest()
+
+
+def reading_as_the_start(cfg: DictConfig) -> DictConfig:
+    """`cfg`, with `text` as the run has it that it starts from, where both have the same kind of encoder: the rows of
+    that run's table are the ids of its tokenizer, and no others. Raises UserError where it is no done run."""
+    path = cfg.model.get("init_from")
+    if path is None:
+        return cfg
+    theirs = config_of(path)
+    if theirs.model._target_ != cfg.model._target_ or theirs.text == OmegaConf.to_container(cfg.text, resolve=True):
+        return cfg
+    cfg = cfg.copy()
+    OmegaConf.update(cfg, "text", theirs.text, merge=False, force_add=True)
+    return cfg
 
 
 @dataclass(frozen=True)
@@ -45,13 +61,13 @@ class Start:
         path = config["model"].get("init_from")
         if path is None:
             return None
-        best, folder = _best(path), Path(path)
+        best, folder = best_checkpoint(path), Path(path)
         try:
             params = read_weights(best)
             tokenizer = (folder / "tokenizer.json").read_text(encoding="utf-8")
-            kind = OmegaConf.load(RunDirectory(folder).config).text._target_
-        except (OSError, RuntimeError, EOFError, KeyError, OmegaConfBaseException, pickle.UnpicklingError) as error:
-            raise UserError(f"model.init_from is {path}, which cannot be read: {error}; {WAY_OUT}") from error
+        except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+            raise UserError(f"model.init_from is {path}, which cannot be read: {error}; {WAY_OUT[KEY]}") from error
+        kind = config_of(path).text._target_
         if kind != config["text"]["_target_"]:
             raise UserError(
                 f"model.init_from is {path}, whose texts were read by {kind}, and text is "
@@ -74,7 +90,7 @@ class Start:
         if differ:
             raise UserError(
                 "\n  - ".join([f"model.init_from is {self.path}, which has another encoder:", *differ])
-                + f"\nchoose model and text as that run's config.yaml has them; or {WAY_OUT}"
+                + f"\nchoose model and text as that run's config.yaml has them; or {WAY_OUT[KEY]}"
             )
         model.start = {n: v for n, v in self.params.items() if n in fresh and v.shape == fresh[n].shape}
 
@@ -83,8 +99,8 @@ class Start:
         return {"run": self.path, "sha256": self.checksum}
 
 
-def _best(path: str) -> Path:
-    """The checkpoint of the done run at `path`. Raises UserError if there is none."""
+def best_checkpoint(path: str, key: str = KEY) -> Path:
+    """The checkpoint of the done run at `path`, which `key` names. Raises UserError if there is none."""
     run = RunDirectory(path)
     best = run.checkpoints / "best.ckpt"
     state = run.status().get("state")
@@ -96,7 +112,18 @@ def _best(path: str) -> Path:
         gap = f"it has no {best.relative_to(run.path)}"
     else:
         return best
-    raise UserError(f"model.init_from is {path}: {gap}; {WAY_OUT}")
+    raise UserError(f"{key} is {path}: {gap}; {WAY_OUT[key]}")
+
+
+def config_of(path: str, key: str = KEY) -> DictConfig:
+    """The config of the done run at `path`, which `key` names. Raises UserError."""
+    best_checkpoint(path, key)
+    try:
+        found = OmegaConf.load(RunDirectory(path).config)
+        assert isinstance(found, DictConfig)
+        return found
+    except (OSError, OmegaConfBaseException) as error:
+        raise UserError(f"{key} is {path}, whose config cannot be read: {error}; {WAY_OUT[key]}") from error
 
 
 def _encoder(params: Mapping[str, Any]) -> dict[str, Any]:
