@@ -88,7 +88,7 @@ def test_what_cannot_stand_in_one_table_is_refused(kept):
         table([one, kept("a", 5, 1, 0.6, episodes=30)])
     with pytest.raises(RunError, match="its config has no value at model.tuning"):
         table([one], rows=["model.tuning"])
-    with pytest.raises(RunError, match="has no learner ridge; there is maml"):
+    with pytest.raises(RunError, match="no run has a learner ridge; there is maml"):
         table([one], learners=["ridge"])
 
 

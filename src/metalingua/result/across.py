@@ -20,6 +20,7 @@ class Found:
     scores: Scores = field(default_factory=lambda: defaultdict(lambda: defaultdict(dict)))
     targets: set[tuple[str, ...]] = field(default_factory=set)  # of each run
     episodes: set[int] = field(default_factory=set)  # of each target of each run
+    learners: set[str] = field(default_factory=set)  # of any run
 
 
 def across(
@@ -39,7 +40,7 @@ def across(
     over      keys of the config that tell repetitions of one cell apart: "seed", "classes"
     minus     a row: then each cell is the difference to it, paired by repetition; bold where 0 is not in its interval
     mean      True: one column for all targets of a run, the mean over them
-    learners  names in the runs' settings; none given: all
+    learners  names in the runs' settings, the others are left out; none given: all
 
     Raises RunError for runs that cannot stand in one table: two of one cell and repetition, other targets or numbers of
     episodes, ratings, a config without a key; or where `minus` is no row.
@@ -47,6 +48,8 @@ def across(
     found = Found()
     for path in paths:
         _add(found, path, rows, columns, over, mean, learners)
+    if unknown := [name for name in learners if name not in found.learners]:
+        raise RunError(f"no run has a learner {', '.join(unknown)}; there is {', '.join(sorted(found.learners))}")
     if mean and len(found.targets) > 1:
         raise RunError(f"runs of different targets have no mean in common: {sorted(found.targets)}")
     if len(found.episodes) > 1:
@@ -84,10 +87,10 @@ def _add(
         raise RunError(f"{path / 'config.yaml'} cannot be read: {error}") from error
 
     def values(keys: Sequence[str]) -> tuple[Any, ...]:
-        found = [OmegaConf.select(config, key) for key in keys]
-        if None in found:
-            raise RunError(f"{path}: its config has no value at {keys[found.index(None)]}")
-        plain = [OmegaConf.to_container(each) if OmegaConf.is_config(each) else each for each in found]
+        given = [OmegaConf.select(config, key) for key in keys]
+        if None in given:
+            raise RunError(f"{path}: its config has no value at {keys[given.index(None)]}")
+        plain = [OmegaConf.to_container(each) if OmegaConf.is_config(each) else each for each in given]
         return tuple(json.dumps(each, sort_keys=True) if isinstance(each, dict | list) else each for each in plain)
 
     for name, target in result["targets"].items():
@@ -96,9 +99,10 @@ def _add(
         found.episodes.add(target["episodes"])
     found.targets.add(tuple(sorted(result["targets"])))
     scores = 100 * frame.groupby(["learner", "target"])["accuracy"].mean()
-    for learner in learners or result["settings"]:
-        if learner not in result["settings"]:
-            raise RunError(f"{path} has no learner {learner}; there is {', '.join(result['settings'])}")
+    found.learners.update(result["settings"])
+    for learner in result["settings"]:
+        if learners and learner not in learners:
+            continue
         label = " · ".join([*map(str, values(rows)), result["settings"][learner]["label"]])
         cells: Mapping[tuple[Any, ...], float] = {
             (about["title"],): scores[learner, name] for name, about in result["targets"].items()
