@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from metalingua.__main__ import rewrite
+from metalingua.result.across import across
 from metalingua.result.grid import grid
 from metalingua.result.run import read_run
 from metalingua.result.table import markdown, tables
@@ -44,6 +45,22 @@ GRIDS = [  # file, name of the grid in it, its runs below experiments/, its keys
 ]  # fmt: skip
 
 
+PRETRAINING = {"rows": ["name"], "columns": ["task.shots"], "mean": True}
+CLASSES = {"rows": ["name"], "columns": [], "over": ["seed", "classes"]}
+ACROSS = [  # experiment, name of the table in its README, its runs there, how they stand side by side, something else
+]
+
+
+@pytest.mark.parametrize(("experiment", "name", "kept", "how", "other"), ACROSS)
+def test_printed_runs_side_by_side_are_the_kept_runs(experiment, name, kept, how, other, tmp_path):
+    copy, page = tmp_path / "copy.md", ROOT / "experiments" / experiment / "README.md"
+    copy.write_bytes(page.read_bytes())
+    runs = [path for each in kept for path in sorted((page.parent / "runs").glob(f"{each}/*"))]
+    for asked, same in ((how, True), (how | other, False)):
+        rewrite(copy, name, across(runs, **asked))
+        assert (copy.read_text() == page.read_text()) is same
+
+
 @pytest.mark.parametrize(("file", "name", "kept", "keys", "others"), GRIDS)
 def test_a_printed_grid_is_the_kept_runs_grid(file, name, kept, keys, others, tmp_path):
     copy = tmp_path / "copy.md"
@@ -73,4 +90,5 @@ def test_no_marked_table_is_forgotten():
     pages.remove(ROOT / "docs" / "learners.md")  # tests/learner/test_proof.py
     marked = [(str(page.relative_to(ROOT)), name) for page in pages
               for name in re.findall(r"^<!-- table:(\w+) -->$", page.read_text(), re.MULTILINE)]  # fmt: skip
-    assert sorted(marked) == sorted((file, name) for file, name, *_ in [*PRINTED, *GRIDS])
+    side_by_side = [(f"experiments/{experiment}/README.md", name) for experiment, name, *_ in ACROSS]
+    assert sorted(marked) == sorted([*((file, name) for file, name, *_ in [*PRINTED, *GRIDS]), *side_by_side])

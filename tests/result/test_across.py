@@ -1,4 +1,4 @@
-import numpy
+import pandas
 import pytest
 import yaml
 
@@ -65,19 +65,32 @@ def test_repetitions_may_be_splits_of_classes(kept):
         table(paths)
 
 
-def test_the_mean_over_targets(tmp_path, make_run):
+@pytest.fixture
+def several(tmp_path, make_run):
+    """A run of three targets, of 4, 4 and 8 shots, and one learner."""
     result, frame = make_run(0)
-    targets = {name: result["targets"]["imdb"] | {"title": name} for name in ("one", "two")}
-    frame = frame[(frame.learner == "maml") & (frame.target == "imdb")]
-    parts = [frame.assign(target=name, accuracy=score) for name, score in (("one", 0.6), ("two", 0.7))]
+    about, frame = result["targets"]["imdb"], frame[(frame.learner == "maml") & (frame.target == "imdb")]
+    scores = {"one": (0.6, 4), "two": (0.7, 4), "more": (0.9, 8)}
+    result |= {"targets": {name: about | {"title": name, "shots": shots} for name, (_, shots) in scores.items()}}
     run = RunDirectory(tmp_path / "run")
     run.finish(
-        result | {"targets": targets}, type(frame)(numpy.concatenate(parts), columns=frame.columns).infer_objects()
+        result, pandas.concat([frame.assign(target=name, accuracy=score) for name, (score, _) in scores.items()])
     )
     run.config.write_text(yaml.safe_dump({"name": "a", "task": {"shots": 5}, "seed": 0}))
-    made = table([run.path], mean=True, learners=["maml"])
-    assert made[0] == "| | shots 5 |" and made[2] == "| a · MAML, second order | 65.0 |"
-    assert made[-1] == "60 test episodes a target and run, mean over 2 targets."
+    return run.path
+
+
+def test_the_mean_over_targets(several):
+    made = table([several], mean=True, learners=["maml"])
+    assert made[0] == "| | shots 5 |" and made[2] == "| a · MAML, second order | 73.3 |"
+    assert made[-1] == "60 test episodes a target and run, mean over 3 targets."
+
+
+def test_columns_may_be_facts_of_the_targets(several):
+    made = table([several], mean=True, learners=["maml"], columns=["target.shots"])
+    assert made[0] == "| | shots 4 | shots 8 |" and made[2] == "| a · MAML, second order | 65.0 | 90.0 |"
+    assert made[-1] == "60 test episodes a target and run, mean over 1/2 targets."
+    assert table([several], learners=["maml"])[0] == "| | more, shots 5 | one, shots 5 | two, shots 5 |"
 
 
 def test_what_cannot_stand_in_one_table_is_refused(kept):

@@ -21,6 +21,7 @@ class Found:
     targets: set[tuple[str, ...]] = field(default_factory=set)  # of each run
     episodes: set[int] = field(default_factory=set)  # of each target of each run
     learners: set[str] = field(default_factory=set)  # of any run
+    parts: set[int] = field(default_factory=set)  # targets in each mean
 
 
 def across(
@@ -36,10 +37,11 @@ def across(
 
     paths     done or kept runs
     rows      keys of the config whose values name a row, before the learner's label: "name", "model.tuning"
-    columns   keys of the config whose values name a column, after the target's title: "task.shots"
+    columns   keys of the config whose values name a column, after the target's title: "task.shots"; "target.shots" is
+              the target's own
     over      keys of the config that tell repetitions of one cell apart: "seed", "classes"
     minus     a row: then each cell is the difference to it, paired by repetition; bold where 0 is not in its interval
-    mean      True: one column for all targets of a run, the mean over them
+    mean      True: one column for all targets of a run that are of that column, the mean over them
     learners  names in the runs' settings, the others are left out; none given: all
 
     Raises RunError for runs that cannot stand in one table: two of one cell and repetition, other targets or numbers of
@@ -86,8 +88,9 @@ def _add(
     except (OSError, ValueError) as error:
         raise RunError(f"{path / 'config.yaml'} cannot be read: {error}") from error
 
-    def values(keys: Sequence[str]) -> tuple[Any, ...]:
-        given = [OmegaConf.select(config, key) for key in keys]
+    def values(keys: Sequence[str], target: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
+        facts = {f"target.{fact}": value for fact, value in (target or {}).items()}
+        given = [facts.get(key, OmegaConf.select(config, key)) for key in keys]
         if None in given:
             raise RunError(f"{path}: its config has no value at {keys[given.index(None)]}")
         plain = [OmegaConf.to_container(each) if OmegaConf.is_config(each) else each for each in given]
@@ -104,16 +107,16 @@ def _add(
         if learners and learner not in learners:
             continue
         label = " · ".join([*map(str, values(rows)), result["settings"][learner]["label"]])
-        cells: Mapping[tuple[Any, ...], float] = {
-            (about["title"],): scores[learner, name] for name, about in result["targets"].items()
-        }
-        if mean:
-            cells = {(): sum(cells.values()) / len(cells)}
-        for head, score in cells.items():
-            cell, repetition = found.scores[label][*head, *values(columns)], values(over)
-            if repetition in cell:
+        cells: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+        for name, about in result["targets"].items():
+            title = () if mean else (about["title"],)
+            cells[*title, *values(columns, about)].append(scores[learner, name])
+        for head, parts in cells.items():
+            cell, repetition = found.scores[label][head], values(over)
+            if repetition in cell or (len(parts) > 1 and not mean):
                 raise RunError(f"{path}: another run has the same row, column and {', '.join(over)}; keep one of them")
-            cell[repetition] = float(score)
+            cell[repetition] = float(sum(parts) / len(parts))
+            found.parts.add(len(parts))
 
 
 def _order(value: Any) -> tuple[bool, float, str]:
@@ -168,6 +171,6 @@ def _notes(found: Found, over: Sequence[str], minus: str | None, mean: bool) -> 
     ]
     said.append(
         f"{next(iter(found.episodes)):,} test episodes a target and run"
-        + (f", mean over {len(next(iter(found.targets)))} targets." if mean else ".")
+        + (f", mean over {'/'.join(map(str, sorted(found.parts)))} targets." if mean else ".")
     )
     return [f"{line}<br>" for line in said[:-1]] + said[-1:]
