@@ -22,10 +22,10 @@ class Line:
     rows = ""
 
     def names(self, params, problem):
-        return ["w"]
+        return ["encoder.w"]
 
     def outputs(self, params, inputs, problem):
-        return params["w"]
+        return params["encoder.w"]
 
 
 BOWL = SimpleNamespace(loss=lambda w, centre: 0.5 * (w - centre) ** 2)  # slope w - centre, Hessian 1
@@ -52,12 +52,13 @@ def last(*args, **how):
 def test_two_steps_on_a_parabola_by_hand(order):
     w = torch.tensor(3.0, requires_grad=True)
     path = [
-        fast["w"].item() for fast in path_of(Line(), {"w": w}, EPISODE.support, steps=2, step_size=0.1, order=order)
+        fast["encoder.w"].item()
+        for fast in path_of(Line(), {"encoder.w": w}, EPISODE.support, steps=2, step_size=0.1, order=order)
     ]
     assert path == pytest.approx([3.0, 2.8, 2.62])
     learner = Maml("MAML", steps=2, step_size=0.1, order=order)
-    assert learner.adapt(Line(), {"w": w}, EPISODE.support).outputs(None).item() == pytest.approx(2.62)
-    loss = learner.episode_loss(Line(), {"w": w}, EPISODE)
+    assert learner.adapt(Line(), {"encoder.w": w}, EPISODE.support).outputs(None).item() == pytest.approx(2.62)
+    loss = learner.episode_loss(Line(), {"encoder.w": w}, EPISODE)
     assert loss.item() == pytest.approx(0.5 * (2.62 + 2.0) ** 2)
     shrunk = (1 - 0.1) ** 2 if order == 2 else 1.0  # first order: the identity path alone
     assert_close(grad(loss, w)[0], torch.tensor(shrunk * (2.62 + 2.0)))
@@ -67,8 +68,8 @@ def test_first_order_is_exact_when_the_hessian_is_zero():
     def meta_slope(problem, targets, order):
         w = torch.arange(4.0, requires_grad=True)
         support = SimpleNamespace(problem=problem, inputs=None, targets=targets)
-        fast = last(Line(), {"w": w}, support, steps=3, step_size=0.5, order=order)
-        return grad((fast["w"] ** 3).sum(), w)[0]
+        fast = last(Line(), {"encoder.w": w}, support, steps=3, step_size=0.5, order=order)
+        return grad((fast["encoder.w"] ** 3).sum(), w)[0]
 
     slopes = torch.tensor([1.0, -2.0, 0.5, 3.0])
     assert torch.equal(meta_slope(PLANE, slopes, 1), meta_slope(PLANE, slopes, 2))

@@ -195,8 +195,8 @@ class Training:
         drawn, cfg = self.data.tasks.episodes("meta_train", self.cfg.seed, self.data.names), self.cfg
         tasks = cfg.meta_batch * cfg.trainer.get("accumulate_grad_batches", 1)  # a step
         some = [drawn[i] for i in range(COUNTED)]
-        counted = tasks * flops(module.model, module.params, some, module.episode_loss)
-        return {mine: {"seconds": self.keeper.seconds, "history": self.keeper.history, "flops_per_step": counted}}
+        one = flops(module.model, module.params, some, module.episode_loss) if self._learns() else 0.0
+        return {mine: {"seconds": self.keeper.seconds, "history": self.keeper.history, "flops_per_step": tasks * one}}
 
 
 def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Reading, training: Training) -> None:
