@@ -103,13 +103,15 @@ def test_a_setting_that_cannot_descend_is_named(key, value, rule):
         FineTune("single task", "scratch", **{**HOW, key: value})
 
 
-@pytest.mark.parametrize(("frozen", "passes"), [((), 6), (["encoder.*"], 2)])
+@pytest.mark.parametrize(("frozen", "passes"), [((), 11), (["encoder.*"], 2)])
 def test_features_that_do_not_move_are_worked_out_once(frozen, passes, monkeypatch):
     episode, model = EPISODES[0], tiny_model()
-    params = localise(model, tiny_params(model), episode)
-    calls, features = [], model.encoder.features
+    params, inputs = localise(model, tiny_params(model), episode), episode.query.inputs
+    learner, calls, features = FineTune("fine-tuned", "trained", frozen=frozen, **HOW), [], model.encoder.features
     monkeypatch.setattr(model.encoder, "features", lambda *given: calls.append(1) or features(*given))
-    FineTune("fine-tuned", "trained", frozen=frozen, **HOW).adapt(model, params, episode.support).outputs(
-        episode.query.inputs
-    )
-    assert len(calls) == passes  # HOW's five steps, or one for all; and the queries
+    path = [(predictor, predictor.outputs(inputs)) for predictor in learner.path(model, params, episode.support)]
+    assert len(calls) == passes  # support and queries, once for all or at each of HOW's five steps and before them
+    for predictor, outputs in path:
+        assert_close(outputs, model.outputs(predictor.params, inputs, episode.query.problem))
+    other = replace(inputs, tokens=inputs.tokens[:1], lengths=inputs.lengths[:1], texts=inputs.texts[:1])
+    assert_close(path[-1][0].outputs(other), path[-1][1][:1])  # other texts are not taken for those asked before

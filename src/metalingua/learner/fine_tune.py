@@ -1,7 +1,10 @@
 """Fine-tuning on the support set: from scratch (single-task training), from multi-task or meta-learned parameters."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
+
+from torch import Tensor
 
 from metalingua.learner.descent import descent, moving, stepping, support_loss
 from metalingua.learner.inner import GRADIENT_DESCENT, Inner
@@ -9,6 +12,7 @@ from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, limited
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Examples
+from metalingua.text.batch import Inputs
 
 
 class FineTune(Learner):
@@ -40,5 +44,15 @@ class FineTune(Learner):
         needed = model.names(params, support.problem)
         start = {name: params[name] for name in moving(needed, self.frozen)}
         loss, update = support_loss(model, params, support, start), stepping(self.inner, self.step_size)
+        read: list[tuple[Inputs, Tensor]] = []  # what was asked last, with its features: of no step where none moves
+
+        def answers(adapted: Params, inputs: Inputs) -> Tensor:
+            if any(name.startswith("encoder.") for name in start):
+                return model.outputs(adapted, inputs, support.problem)
+            if not read or read[0][0] is not inputs:
+                read[:] = [(inputs, model.features(params, inputs))]
+            return model.answers(adapted, read[0][1], support.problem)
+
         for fast in descent(loss, start, update, steps=self.steps, order=1):
-            yield Predictor.of(model, {**{name: params[name] for name in needed}, **fast}, support.problem)
+            adapted = {**{name: params[name] for name in needed}, **fast}
+            yield Predictor(partial(answers, adapted), adapted)
