@@ -50,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     across = commands.add_parser("across", help="runs of several models, tasks or settings side by side, test accuracy")
     across.add_argument("runs", nargs="+", type=Path, metavar="RUN_OR_FOLDER", help="a run, or a folder of runs")
     across.add_argument("--rows", nargs="*", default=[], metavar="KEY", help="of the config, before a learner's label")
-    across.add_argument("--columns", nargs="*", default=[], metavar="KEY", help="of the config: task.shots")
+    across.add_argument(
+        "--columns", nargs="*", default=[], metavar="KEY", help="of the config, or of the target: target.shots"
+    )
     across.add_argument("--over", nargs="+", default=["seed"], metavar="KEY", help="what repeats a cell: seed, classes")
     across.add_argument("--minus", metavar="ROW", help="differences to this row, paired")
     across.add_argument("--mean", action="store_true", help="the mean over a run's targets")

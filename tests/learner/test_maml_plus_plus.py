@@ -33,7 +33,7 @@ class TestFirstOrderMamlPlusPlus(Proof):
 
 
 def test_each_step_has_its_size_and_the_last_one_goes_on():
-    params = {"w": torch.tensor(3.0), rates("w"): torch.tensor([0.1, 0.5])}
+    params = {"encoder.w": torch.tensor(3.0), rates("encoder.w"): torch.tensor([0.1, 0.5])}
     path = [each.outputs(None).item() for each in made(steps=4).path(Line(), params, PARABOLA.support)]
     assert path == pytest.approx([3, 2.8, 1.9, 1.45, 1.225])  # halfway to 1 from the second step on
     assert not made(steps=4).init(tiny_model(), 0)[rates("encoder.lstm.bias")].sub(0.4).any()
@@ -42,7 +42,7 @@ def test_each_step_has_its_size_and_the_last_one_goes_on():
 def test_the_loss_of_many_steps_and_its_slopes_by_hand():
     """w1 = w - a (w - 1), w2 = w1 - b (w1 - 1); at first both query losses count one half."""
     w, sizes = torch.tensor(3.0, requires_grad=True), torch.tensor([0.1, 0.5], requires_grad=True)
-    loss = made().episode_loss(Line(), {"w": w, rates("w"): sizes}, PARABOLA)
+    loss = made().episode_loss(Line(), {"encoder.w": w, rates("encoder.w"): sizes}, PARABOLA)
     first, second = 2.8 + 2, 1.9 + 2  # slopes of the query losses
     assert loss.item() == pytest.approx((0.5 * first**2 + 0.5 * second**2) / 2)
     slopes = torch.cat([each.reshape(-1) for each in grad(loss, [w, sizes])])
@@ -68,7 +68,7 @@ def test_when_only_the_last_step_counts_no_other_is_answered():
         episode = SimpleNamespace(index=index, support=PARABOLA.support, query=query)
         query.inputs = None
         w, sizes = torch.tensor(3.0, requires_grad=True), torch.tensor([0.1, 0.5])
-        made().episode_loss(Line(), {"w": w, rates("w"): sizes}, episode)
+        made().episode_loss(Line(), {"encoder.w": w, rates("encoder.w"): sizes}, episode)
         return len(calls)
 
     assert [asked(0), asked(99), asked(100)] == [2, 2, 1]

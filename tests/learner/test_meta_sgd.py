@@ -36,7 +36,7 @@ def test_one_step_on_a_parabola_by_hand(order):
     """w' = w - alpha (w - 1); the query loss is (w' + 2)^2 / 2."""
     w, alpha = torch.tensor(3.0, requires_grad=True), torch.tensor(0.25, requires_grad=True)
     learner = MetaSgd("Meta-SGD", steps=1, step_size=9.0, order=order)  # what it starts from counts only in init
-    loss = learner.episode_loss(Line(), {"w": w, rate("w"): alpha}, PARABOLA)
+    loss = learner.episode_loss(Line(), {"encoder.w": w, rate("encoder.w"): alpha}, PARABOLA)
     assert loss.item() == pytest.approx(0.5 * 4.5**2)
     slopes = [each.item() for each in grad(loss, [w, alpha])]
     assert slopes == pytest.approx([4.5 * (0.75 if order == 2 else 1), 4.5 * -2])

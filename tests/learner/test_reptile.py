@@ -26,10 +26,10 @@ class TestReptile(Proof):
 def test_two_steps_on_a_parabola_by_hand():
     w = torch.tensor(3.0, requires_grad=True)
     learner = Reptile("Reptile", steps=2, step_size=0.1, examples="support")
-    loss = learner.episode_loss(Line(), {"w": w}, PARABOLA)  # 3 -> 2.8 -> 2.62
+    loss = learner.episode_loss(Line(), {"encoder.w": w}, PARABOLA)  # 3 -> 2.8 -> 2.62
     assert loss.item() == pytest.approx(0.5 * 0.38**2)
     assert grad(loss, w)[0].item() == pytest.approx(0.38)
-    assert learner.adapt(Line(), {"w": w}, PARABOLA.support).outputs(None).item() == pytest.approx(2.62)
+    assert learner.adapt(Line(), {"encoder.w": w}, PARABOLA.support).outputs(None).item() == pytest.approx(2.62)
 
 
 @BOTH_EXAMPLES
@@ -96,9 +96,9 @@ def test_adapting_reads_the_support_set_alone():
 def test_other_parts_of_an_episode_are_never_answered():
     unread = SimpleNamespace(index=0, support=PARABOLA.support)  # no query
     w = torch.tensor(3.0, requires_grad=True)
-    Reptile("Reptile", 1, 0.1, "support").episode_loss(Line(), {"w": w}, unread)
+    Reptile("Reptile", 1, 0.1, "support").episode_loss(Line(), {"encoder.w": w}, unread)
     with pytest.raises(AttributeError, match="query"):
-        Reptile("Reptile", 1, 0.1, "all").episode_loss(Line(), {"w": w}, unread)
+        Reptile("Reptile", 1, 0.1, "all").episode_loss(Line(), {"encoder.w": w}, unread)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import bert
 import numpy as np
@@ -133,6 +134,11 @@ def test_what_cannot_be_exported_is_refused_and_nothing_written(folder, done, tm
     assert f"RUN is {tmp_path}/none: there is no run; give the folder of a done run" in refused(tmp_path / "none")
 
     *_, good = done("good", *TRANSFORMER)
+    for gone in ("checkpoints/best.ckpt", "tokenizer.json"):  # half of each
+        torn = shutil.copytree(good, tmp_path / gone.replace("/", "_"))
+        (torn / gone).write_bytes((good / gone).read_bytes()[:100])
+        assert f"{torn / gone} cannot be read" in refused(torn)
+
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     assert f"{tmp_path}/full is there and not empty" in refused(good, "full")

@@ -6,6 +6,8 @@ import logging
 import pytest
 import tiny
 
+from metalingua.training.metrics import read_metrics
+
 STEP = "metalingua.training.module:SharedParameterModule.training_step"
 
 
@@ -59,6 +61,12 @@ def test_a_crash_of_wandb_is_told_and_the_run_is_done(folder, no_key, monkeypatc
         run = execute(tiny.compose(folder, *words))
     assert run.done
     assert "W&B took no copy of the run (no service)" in caplog.text
+
+
+def test_a_run_that_trained_nothing_has_no_lines(tmp_path):
+    assert read_metrics(tmp_path / "metrics.jsonl") == []
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st')
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1}]
 
 
 def test_disabled_makes_nothing(folder):

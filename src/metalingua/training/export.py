@@ -1,7 +1,9 @@
 """The encoder of a done run as a folder that transformers' AutoModel and AutoTokenizer load."""
 
 import contextlib
+import errno
 import os
+import pickle
 import secrets
 import shutil
 from pathlib import Path
@@ -39,11 +41,11 @@ def export(run: Path, folder: Path) -> list[str]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there and not empty; name a folder that is not, or remove it")
     encoder: Encoder = instantiate(encoder_config(config), _convert_="all")
-    params = {
-        name.removeprefix("encoder."): value
-        for name, value in read_weights(best).items()
-        if name.startswith("encoder.")
-    }
+    try:
+        weights = read_weights(best)
+    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise UserError(f"{best} cannot be read: {error}; do the run again (rerun=true)") from error
+    params = {name.removeprefix("encoder."): v for name, v in weights.items() if name.startswith("encoder.")}
     model = encoder.exported(params)
     tokenizer = _tokenizer(run / "tokenizer.json", config["task"]["max_length"])
     folder = Path(os.path.abspath(folder))
@@ -54,6 +56,8 @@ def export(run: Path, folder: Path) -> list[str]:
         tokenizer.save_pretrained(partial)
         os.replace(partial, folder)
     except OSError as error:
+        if error.errno == errno.ENOTEMPTY:  # another export was faster
+            raise UserError(f"{folder} is there and not empty; name a folder that is not, or remove it") from error
         raise unwritable(folder, error) from error
     finally:
         with contextlib.suppress(OSError):
@@ -68,7 +72,10 @@ def _tokenizer(path: Path, max_length: int) -> Any:
     """As transformers has it, a PreTrainedTokenizerFast."""
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer.from_file(str(path))
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises no narrower one
+        raise UserError(f"{path} cannot be read: {error}; do the run again (rerun=true)") from error
     known = tokenizer.get_vocab()
     found = {role: next((each for each in spelled if each in known), None) for role, spelled in SPECIAL.items()}
     return PreTrainedTokenizerFast(

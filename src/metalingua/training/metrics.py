@@ -46,6 +46,8 @@ class MetricsFile(pl.Callback):
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a last line that a kill cut short is left out."""
+    """The lines of a metrics.jsonl, a last one that a kill cut short left out; no lines where nothing was trained."""
+    if not path.exists():
+        return []
     lines = path.read_text().split("\n")[:-1]
     return [json.loads(line) for line in lines]

@@ -68,6 +68,12 @@ class Start:
         except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
             raise UserError(f"model.init_from is {path}, which cannot be read: {error}; {WAY_OUT[KEY]}") from error
         kind = config_of(path).text._target_
+        theirs = config_of(path).model._target_
+        if theirs != config["model"]["_target_"]:
+            raise UserError(
+                f"model.init_from is {path}, whose model is {theirs}, and model is {config['model']['_target_']}: "
+                "choose the same model=..."
+            )
         if kind != config["text"]["_target_"]:
             raise UserError(
                 f"model.init_from is {path}, whose texts were read by {kind}, and text is "
@@ -131,4 +137,4 @@ def _encoder(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shape(params: Params, name: str) -> str:
-    return str(list(params[name].shape)) if name in params else "not there"
+    return str(list(params[name].shape)) if name in params else "absent"
