@@ -37,8 +37,8 @@ def across(
 
     paths     done or kept runs
     rows      keys of the config whose values name a row, before the learner's label: "name", "model.tuning"
-    columns   keys of the config whose values name a column, after the target's title: "task.shots"; "target.shots" is
-              the target's own
+    columns   keys of the config whose values name a column, after the target's title: "task.label_order";
+              "target.shots", "target.ways": what the target has of its own
     over      keys of the config that tell repetitions of one cell apart: "seed", "classes"
     minus     a row: then each cell is the difference to it, paired by repetition; bold where 0 is not in its interval
     mean      True: one column for all targets of a run that are of that column, the mean over them

@@ -10,14 +10,14 @@ from tokenizers.trainers import BpeTrainer
 
 from metalingua.error import UserError
 from metalingua.limit import AtLeast, OneOf, limited
-from metalingua.text import pieces
-from metalingua.text.word import MASK, PAD, UNKNOWN, WORD
+from metalingua.text.library import MASK, PAD, UNKNOWN, LibraryTokenizer
+from metalingua.text.word import WORD
 
 RARE = 2  # a pair of pieces that is seen less often is not joined
 BYTES = 256
 
 
-class SubwordTokenizer:
+class SubwordTokenizer(LibraryTokenizer):
     """Lower-cased words cut into frequent pieces. What conf/text/bpe.yaml and wordpiece.yaml build.
 
     size       rows of the embedding, "[PAD]", "[UNK]" and "[MASK]" (ids 0, 1, 2) among them
@@ -105,20 +105,6 @@ class SubwordTokenizer:
         kept = dict.fromkeys([*self._specials, *letters, *(f"##{letter}" for letter in letters), *named])
         return {piece: number for number, piece in enumerate(list(kept)[: self.size])}
 
-    @property
-    def vocabulary(self) -> dict[str, int]:
-        """Piece to id."""
-        return self._tokenizer.get_vocab()
-
-    @property
-    def mask(self) -> int | None:
-        """The id of a hidden piece; None if there is none."""
-        return self._tokenizer.token_to_id(MASK)
-
-    @property
-    def begins(self) -> np.ndarray:
-        return pieces.begins(self._tokenizer)
-
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text's first `max_length` pieces, int32 [length]; a text without any is one unknown word."""
         self._tokenizer.enable_truncation(max_length)
@@ -130,16 +116,3 @@ class SubwordTokenizer:
                 encoded[i] = self._tokenizer.encode(text)
         self.cut += sum(bool(each.overflowing) for each in encoded)
         return [np.array(each.ids or [1], dtype=np.int32) for each in encoded]
-
-    def text(self, ids: Iterable[int]) -> str:
-        return pieces.text(self._tokenizer, ids)
-
-    def to_json(self) -> str:
-        """The whole tokenizer, for `from_json` and for the `tokenizers` library itself."""
-        self._tokenizer.no_truncation()
-        return self._tokenizer.to_str()
-
-    def from_json(self, text: str) -> "SubwordTokenizer":
-        """Become the tokenizer that `to_json` wrote."""
-        self._tokenizer = Tokenizer.from_str(text)
-        return self

@@ -10,13 +10,12 @@ from tokenizers.models import WordLevel
 from tokenizers.trainers import WordLevelTrainer
 
 from metalingua.limit import AtLeast, limited
-from metalingua.text import pieces
+from metalingua.text.library import MASK, PAD, UNKNOWN, LibraryTokenizer
 
-PAD, UNKNOWN, MASK = "[PAD]", "[UNK]", "[MASK]"  # ids 0, 1 and, if there is one, 2
 WORD = r"[\p{L}\p{M}\p{N}]+(?:['’][\p{L}\p{M}\p{N}]+)*|[^\s\p{L}\p{M}\p{N}]+"
 
 
-class WordTokenizer:
+class WordTokenizer(LibraryTokenizer):
     """Lower-cased words (with their apostrophes: "don't" is one) and runs of punctuation."""
 
     @limited("text")
@@ -36,39 +35,12 @@ class WordTokenizer:
         self._tokenizer.train_from_iterator(texts, trainer)
         return self
 
-    @property
-    def vocabulary(self) -> dict[str, int]:
-        """Word to id."""
-        return self._tokenizer.get_vocab()
-
-    @property
-    def mask(self) -> int | None:
-        """The id of a hidden word; None if there is none."""
-        return self._tokenizer.token_to_id(MASK)
-
-    @property
-    def begins(self) -> np.ndarray:
-        return pieces.begins(self._tokenizer)
-
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text's first `max_length` words, int32 [length]; a text without words is one unknown word."""
         self._tokenizer.enable_truncation(max_length)
         # a piece between spaces holds at least one word, so what lies beyond `max_length` pieces is never read
         encoded = self._tokenizer.encode_batch([" ".join(text.split(None, max_length)[:max_length]) for text in texts])
         return [np.array(each.ids or [1], dtype=np.int32) for each in encoded]
-
-    def text(self, ids: Iterable[int]) -> str:
-        return pieces.text(self._tokenizer, ids)
-
-    def to_json(self) -> str:
-        """The whole tokenizer, for `from_json` and for the `tokenizers` library itself."""
-        self._tokenizer.no_truncation()
-        return self._tokenizer.to_str()
-
-    def from_json(self, text: str) -> "WordTokenizer":
-        """Become the tokenizer that `to_json` wrote."""
-        self._tokenizer = Tokenizer.from_str(text)
-        return self
 
     @classmethod
     def load(cls, path: Path) -> "WordTokenizer":

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from metalingua.limit import AtLeast, limited
-from metalingua.text import pieces
+from metalingua.text.library import LibraryTokenizer
 from metalingua.text.vectors import VectorsError
 
 PIECES = "wordllama/tokenizers/l2_supercat_tokenizer_config.json"
@@ -80,9 +80,12 @@ class Wordllama:
             ) from error
 
 
-class WordllamaTokenizer:
+class WordllamaTokenizer(LibraryTokenizer):
     """WordLlama's own pieces of words, upper and lower case apart; runs of spaces count as one. What
     conf/text/wordllama.yaml builds.
+
+    Id 0 ("<unk>") never occurs in a text: letters without a piece are read byte by byte. No piece stands for a
+    hidden word.
 
     size     pieces
     vectors  where the pieces are read, when they are first needed
@@ -93,7 +96,7 @@ class WordllamaTokenizer:
         self.size, self.vectors = size, vectors
 
     @cached_property
-    def _tokenizer(self) -> Tokenizer:
+    def _tokenizer(self) -> Tokenizer:  # type: ignore[override]
         tokenizer = self.vectors.tokenizer()
         if (pieces := tokenizer.get_vocab_size()) != self.size:
             raise VectorsError(f"text.size is {self.size}, and there are {pieces} pieces; set text.size={pieces}")
@@ -103,35 +106,9 @@ class WordllamaTokenizer:
         """Nothing is learned: the pieces are given."""
         return self
 
-    @property
-    def vocabulary(self) -> dict[str, int]:
-        """Piece to id. Id 0 ("<unk>") never occurs in a text, since letters without a piece are read byte by byte."""
-        return self._tokenizer.get_vocab()
-
-    @property
-    def mask(self) -> None:
-        """No piece stands for a hidden word."""
-
-    @property
-    def begins(self) -> np.ndarray:
-        return pieces.begins(self._tokenizer)
-
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text's first `max_length` pieces, int32 [length]; a text without any is the one piece "<s>"."""
         self._tokenizer.enable_truncation(max_length)
         # a run without spaces is one piece or more, so what lies beyond `max_length` of them is never read
         encoded = self._tokenizer.encode_batch([" ".join(text.split(None, max_length)[:max_length]) for text in texts])
         return [np.array(each.ids or [START], dtype=np.int32) for each in encoded]
-
-    def text(self, ids: Iterable[int]) -> str:
-        return pieces.text(self._tokenizer, ids)
-
-    def to_json(self) -> str:
-        """The whole tokenizer, for the `tokenizers` library."""
-        self._tokenizer.no_truncation()
-        return self._tokenizer.to_str()
-
-    def from_json(self, text: str) -> "WordllamaTokenizer":
-        """Become the tokenizer that `to_json` wrote."""
-        self.__dict__["_tokenizer"] = Tokenizer.from_str(text)
-        return self

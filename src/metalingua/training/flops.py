@@ -11,6 +11,7 @@ from metalingua.model import native
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode
 from metalingua.training.engine import EpisodeLoss, slopes_of
+from metalingua.training.stack import device_of, placed
 
 ATEN = torch.ops.aten
 
@@ -24,7 +25,8 @@ def flops(model: Model, params: Params, episodes: Sequence[Episode], episode_los
     """
     with native.set_aside(), FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
         for episode in episodes:
-            slopes_of(model, params, episode, episode_loss, model.encoder.derivatives)
+            here = placed(episode, device_of(params))
+            slopes_of(model, params, here, episode_loss, model.encoder.derivatives)
     return counter.get_total_flops() / len(episodes)
 
 

@@ -67,8 +67,8 @@ class Start:
             tokenizer = (folder / "tokenizer.json").read_text(encoding="utf-8")
         except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
             raise UserError(f"model.init_from is {path}, which cannot be read: {error}; {WAY_OUT[KEY]}") from error
-        kind = config_of(path).text._target_
-        theirs = config_of(path).model._target_
+        given = config_of(path)
+        kind, theirs = given.text._target_, given.model._target_
         if theirs != config["model"]["_target_"]:
             raise UserError(
                 f"model.init_from is {path}, whose model is {theirs}, and model is {config['model']['_target_']}: "
