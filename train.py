@@ -20,19 +20,19 @@ class Told(Exception):
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> float | None:
     try:
         check(cfg)
+        from metalingua.result.run import score
         from metalingua.training.report import show
         from metalingua.training.run import execute, quiet  # torch and Lightning take seconds: only a run pays for them
 
         quiet()
-        show(execute(cfg))
+        run = execute(cfg)
+        show(run)
+        return score(run)  # what a search goes by
     except UserError as error:
-        if code := getattr(error, "exit_code", None):  # told to stop: so does a whole multirun
-            print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
-            sys.exit(code)
-        stop(f"{type(error).__name__}: {error}")
+        stop(f"{type(error).__name__}: {error}", getattr(error, "exit_code", 2))
     except InstantiationException as error:  # Hydra's wrapping of what a constructor raised
         if not isinstance(error.__cause__, ValueError | UserError):
             raise  # no refusal, but a bug: with its traceback
@@ -40,10 +40,10 @@ def main(cfg: DictConfig) -> None:
         stop(f"{type(error.__cause__).__name__}: {error.__cause__} (in {key})")
 
 
-def stop(words: str) -> NoReturn:
+def stop(words: str, code: int = 2) -> NoReturn:
     print(f"\n{words}", file=sys.stderr)
-    if HydraConfig.get().mode == RunMode.RUN:
-        sys.exit(2)
+    if HydraConfig.get().mode == RunMode.RUN or code > 128:  # a person told it to stop: so does a whole multirun
+        sys.exit(code)
     raise Told
 
 
@@ -60,5 +60,8 @@ if __name__ == "__main__":
         if "Could not override" in str(error):
             print("There is no such key; `python train.py --cfg job` prints all there are", file=sys.stderr)
         sys.exit(2)
+    except UserError as error:  # of a whole sweep
+        print(f"\n{error}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 2))
     except KeyboardInterrupt:
         sys.exit(130)

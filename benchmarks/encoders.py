@@ -19,8 +19,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from metalingua.model.frozen import batches
+from metalingua.result.identity import encoder_config
 from metalingua.text.batch import pad
-from metalingua.training.start import encoder_config
 
 ROUNDS = 5
 

@@ -2,14 +2,12 @@
 
 import json
 import signal
-import subprocess
 
 import pytest
 import tiny
 import torch
 import yaml
 
-from metalingua.training import run as run_module
 from metalingua.training.metrics import read_metrics
 
 RUN, MODULE, KEEPER = "metalingua.training.run", "metalingua.training.module", "metalingua.training.checkpoint"
@@ -240,20 +238,6 @@ def test_what_a_run_leaves(folder, whole):
     scores = {line["step"]: line["val/score"] for line in lines if "val/score" in line}
     best = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
     assert best["global_step"] == max(scores, key=scores.get)  # max takes the first of equals
-
-
-def test_the_commit_names_what_runs(folder, monkeypatch):
-    monkeypatch.setattr(run_module, "__file__", str(folder / "src/metalingua/training/run.py"))
-    commit = run_module.commit.__wrapped__
-    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b"]
-    bare = commit()
-    assert len(bare) == 12  # no git: the checksum of the sources
-    for words in (["init", "-q"], ["add", "src"], ["commit", "-qm", "x"]):
-        subprocess.run([*git, *words], check=True)
-    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
-    assert commit() == head
-    (folder / "src/metalingua/new.py").write_text("")
-    assert commit().startswith(f"{head}+") and commit() != f"{head}+{bare}"
 
 
 def test_beside_a_learner_that_reads_names_the_others_keep_their_bits(folder):

@@ -21,6 +21,7 @@ from metalingua.error import UserError
 if TYPE_CHECKING:
     import pandas
 
+AGAIN = "its command with rerun=true makes it anew; a kept one comes back with git"
 STATES = ("running", "interrupted", "failed", "done")
 
 # episodes.parquet, one row per (learner, target, episode): column -> pandas dtype
@@ -36,6 +37,12 @@ EPISODE_COLUMNS = {
 
 class RunError(UserError):
     """A run directory cannot be read, written or compared."""
+
+
+class Busy(RunError):
+    """Another process is at work on this run."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: come again; not the 2 of a refusal
 
 
 class RunDirectory:
@@ -54,17 +61,20 @@ class RunDirectory:
         self._running_since: float | None = None  # monotonic seconds of this process's last status write while running
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator["RunDirectory"]:
+    def lock(self, wait: bool = False) -> Iterator["RunDirectory"]:
         """Hold the run for this process alone; the folder is made if need be. The system frees the lock of a process
-        that dies, however it dies. Raises RunError at once where another process holds it."""
+        that dies, however it dies.
+
+        wait  until another process that holds it lets go; False raises Busy at once
+        """
         from filelock import FileLock, Timeout
 
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            held = FileLock(self.path / ".lock", timeout=0)
+            held = FileLock(self.path / ".lock", timeout=-1 if wait else 0)
             held.acquire()
         except Timeout:
-            raise RunError(
+            raise Busy(
                 f"another process is working on {self.path}; wait until it ends, or stop it. It resumes where it was"
             ) from None
         except OSError as error:
@@ -75,6 +85,21 @@ class RunDirectory:
             yield self
         finally:
             held.release()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process holds it just now. Makes no folder."""
+        from filelock import FileLock, Timeout
+
+        if not (self.path / ".lock").exists():
+            return False
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a folder that cannot be written: nobody works there
+            return False
 
     def status(self) -> dict[str, Any]:
         """What status.json says; {} where there is none yet. `running` without a holder of the lock means killed."""
@@ -136,28 +161,46 @@ class RunDirectory:
         self.set_status("done")
 
 
-def read_run(path: str | os.PathLike[str]) -> tuple[dict[str, Any], "pandas.DataFrame"]:
-    """(result, episodes) of a done run, or of one kept under experiments/ (which has no status.json).
-
-    Raises RunError for a run that is not done or lacks a file.
-    """
-    import pandas
-
+def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """result.json of a done run, or of one kept under experiments/ (which has no status.json). Raises RunError where it
+    is not done, or the file is missing or damaged."""
     run = RunDirectory(path)
     state = run.status().get("state")
     if state not in (None, "done"):
         raise RunError(f"{run.path} is {state}, not done; start the same command again to finish it")
     try:
-        result = json.loads(run.result.read_text(encoding="utf-8"))
+        found = json.loads(run.result.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(f"{run.path} is no done run: {run.result.name} is missing") from error
+    except (OSError, ValueError) as error:
+        raise RunError(f"{run.path} cannot be read: {error}; {AGAIN}") from error
+    if not isinstance(found, dict) or not {"settings", "learner", "targets", "hash"} <= set(found):
+        raise RunError(f"{run.result} is no result of a run; {AGAIN}")
+    return found
+
+
+def read_run(path: str | os.PathLike[str]) -> tuple[dict[str, Any], "pandas.DataFrame"]:
+    """(result, episodes) of a done run, or of a kept one. Raises RunError as `read_result`, or for damaged episodes."""
+    import pandas
+
+    run, result = RunDirectory(path), read_result(path)
+    try:
         episodes = pandas.read_parquet(run.episodes)
     except FileNotFoundError as error:
-        raise RunError(f"{run.path} is no done run: {Path(error.filename).name} is missing") from error
+        raise RunError(f"{run.path} is no done run: {run.episodes.name} is missing") from error
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-        raise RunError(f"{run.path} cannot be read: {error}") from error
+        raise RunError(f"{run.episodes} is damaged ({error}); {AGAIN}") from error
     missing = set(EPISODE_COLUMNS) - set(episodes.columns)
     if missing:
-        raise RunError(f"{run.episodes} lacks the columns {', '.join(sorted(missing))}")
+        raise RunError(f"{run.episodes} lacks the columns {', '.join(sorted(missing))}; {AGAIN}")
     return result, episodes
+
+
+def score(run: RunDirectory) -> float | None:
+    """The mean meta-validation score of a done run's own learner, 0 to 1 for accuracies: what a search goes by."""
+    result = read_result(run.path)
+    found = result["settings"][result["learner"]].get("validation")
+    return None if found is None else float(found)
 
 
 def keep(run: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:

@@ -15,10 +15,10 @@ from tokenizers import Tokenizer
 
 from metalingua.error import UserError
 from metalingua.model.model import Encoder
+from metalingua.result.identity import best_checkpoint, config_of, encoder_config
 from metalingua.result.run import unwritable
 from metalingua.training.checkpoint import read_weights
 from metalingua.training.learners import build
-from metalingua.training.start import best_checkpoint, config_of, encoder_config
 
 SPECIAL = {  # what transformers calls them, to how they may be spelled
     "pad_token": ("[PAD]", "<pad>"),

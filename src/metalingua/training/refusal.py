@@ -15,10 +15,10 @@ import metalingua
 from metalingua.error import UserError
 from metalingua.learner.learner import Learner
 from metalingua.model.model import Encoder, Model
+from metalingua.result.identity import encoder_config
 from metalingua.task.tasks import Tasks
 from metalingua.task.unlabelled import Unlabelled
 from metalingua.training.learners import Config, build, learner_name, learners, left_out
-from metalingua.training.start import encoder_config
 
 
 def refuse_before_reading(config: Config, tasks: Tasks) -> None:

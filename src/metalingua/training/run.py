@@ -2,17 +2,14 @@
 
 import contextlib
 import functools
-import hashlib
 import importlib.metadata
 import logging
 import os
 import signal
-import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas
@@ -26,7 +23,8 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from metalingua.error import UserError
 from metalingua.model import native
 from metalingua.result import figure
-from metalingua.result.run import RunDirectory, config_hash, read_run, without_secrets, write_atomically
+from metalingua.result.identity import commit, directory, encoder_config, plain, reading_as_the_start, run_hash
+from metalingua.result.run import RunDirectory, read_run, without_secrets, write_atomically
 from metalingua.result.table import markdown, tables
 from metalingua.task.tasks import Tasks
 from metalingua.text.tokenizer import Tokenizer
@@ -39,14 +37,8 @@ from metalingua.training.metrics import MetricsFile
 from metalingua.training.module import MetaLearnerModule, SharedParameterModule
 from metalingua.training.progress import GradientNorms, Progress, say
 from metalingua.training.refusal import refuse_before_reading, refuse_or_go_on
-from metalingua.training.start import Start, digest, encoder_config, reading_as_the_start
+from metalingua.training.start import Start
 
-# What cannot change a result, and so is no part of a run's name
-IRRELEVANT = (
-    "name", "logger", "paths", "rerun", "checkpoint_every", "engine", "corpus.cache",
-    "model.cache", "model.source.cache", "text.source.cache",
-    *(f"trainer.{key}" for key in ("accelerator", "devices", "profiler", "log_every_n_steps", "enable_model_summary")),
-)  # fmt: skip
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "datasets", "tokenizers", "numpy", "scikit-learn",
             "transformers", "peft")  # fmt: skip
 
@@ -82,7 +74,7 @@ def execute(cfg: DictConfig, reading: Reading | None = None) -> RunDirectory:
     if cfg.text != given:
         say(f"[bold]text[/] is that of {cfg.model.init_from}: {cfg.text._target_}")
     config = plain(cfg)
-    run = RunDirectory(Path(cfg.paths.outputs) / cfg.name / run_hash(config))
+    run = directory(cfg)
     again = cfg.rerun
     if run.done and not again:
         reason = stale(run, cfg)
@@ -96,11 +88,13 @@ def execute(cfg: DictConfig, reading: Reading | None = None) -> RunDirectory:
     # All that can be wrong with the config or the data shows here, before anything is written
     for name, reason in left_out(config).items():
         say(f"Left out: compare.{name}: {reason}")
-    reading = reading or read(cfg)
+    needed, reading = reading is not None, reading or read(cfg)
     refuse_or_go_on(config, reading.tasks)
     training = Training(cfg, config, run, reading)
-    with run.lock():
-        if run.done and not again:  # by another process, just now
+    if waited := needed and run.busy:  # two runs of a sweep may need the same one
+        say(f"Waiting for {run.path}, which another process has in hand")
+    with run.lock(wait=needed):
+        if run.done and (not again or (waited and stale(run, cfg) is None)):  # by another process, just now
             return run
         if run.done:
             run.forget()
@@ -331,43 +325,6 @@ def _rows_of(run: RunDirectory, name: str) -> pandas.DataFrame:
 
 def _mirror(cfg: DictConfig, config: dict[str, Any], run: RunDirectory) -> None:
     instantiate(cfg.logger).finish(run, without_secrets(config))
-
-
-def plain(cfg: DictConfig) -> dict[str, Any]:
-    """`cfg` as plain containers, interpolations resolved; compare=null is an empty one."""
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    return {**config, "compare": config["compare"] or {}}
-
-
-def run_hash(config: Mapping[str, Any]) -> str:
-    """Names a run by all that can change its result: of one that it starts from the parameters, wherever they lie."""
-    model = encoder_config(config)
-    if path := config["model"].get("init_from"):
-        model = {**model, "init_from": digest(path)}
-    config = {**config, "model": model}
-    caches = [f"task.corpora.{name}.cache" for name in config["task"]["corpora"]]
-    caches += ["model.vectors.cache", "text.vectors.cache"]
-    return config_hash(config, (*IRRELEVANT, *caches))
-
-
-@functools.cache  # the code that runs is what was there when it started
-def commit() -> str:
-    """The commit of the code that runs; with "+" and a checksum of the sources where they differ from it; that checksum
-    alone outside a git checkout."""
-    package = Path(__file__).parents[1]
-    sources = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        sources.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
-    summed = sources.hexdigest()[:12]
-    try:
-        git = ["git", "-C", str(package)]
-        head, changed = (
-            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "."])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return summed
-    return f"{head}+{summed}" if changed else head
 
 
 def stale(run: RunDirectory, cfg: DictConfig) -> str | None:

@@ -1,48 +1,15 @@
 """Starting from another run: its parameters in place of fresh ones, and the tokenizer whose ids they belong to."""
 
-import hashlib
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from metalingua.error import UserError
 from metalingua.model.model import Model, Params
-from metalingua.result.run import RunDirectory
+from metalingua.result.identity import KEY, WAY_OUT, Config, best_checkpoint, config_of, digest
 from metalingua.training.checkpoint import read_weights
-from metalingua.training.learners import Config
-
-KEY = "model.init_from"
-_RUN = "give the folder of a done run, outputs/NAME/HASH"
-WAY_OUT = {KEY: f"{_RUN}, or set model.init_from=null", "RUN": _RUN}  # by what names the run
-
-
-def encoder_config(config: Config) -> dict[str, Any]:
-    """`model` without the key that is the run's and not the encoder's."""
-    return {key: value for key, value in config["model"].items() if key != "init_from"}
-
-
-def digest(path: str) -> str:
-    """sha256 of the parameters of the run at `path`: that, not the path, decides what starts from it."""
-    return hashlib.sha256(best_checkpoint(path).read_bytes()).hexdigest()
-
-
-def reading_as_the_start(cfg: DictConfig) -> DictConfig:
-    """`cfg`, with `text` as the run has it that it starts from, where both have the same kind of encoder: the rows of
-    that run's table are the ids of its tokenizer, and no others. Raises UserError where it is no done run."""
-    path = cfg.model.get("init_from")
-    if path is None:
-        return cfg
-    theirs = config_of(path)
-    if theirs.model._target_ != cfg.model._target_ or theirs.text == OmegaConf.to_container(cfg.text, resolve=True):
-        return cfg
-    cfg = cfg.copy()
-    OmegaConf.update(cfg, "text", theirs.text, merge=False, force_add=True)
-    return cfg
 
 
 @dataclass(frozen=True)
@@ -103,33 +70,6 @@ class Start:
     def about(self) -> dict[str, Any]:
         """For result.json."""
         return {"run": self.path, "sha256": self.checksum}
-
-
-def best_checkpoint(path: str, key: str = KEY) -> Path:
-    """The checkpoint of the done run at `path`, which `key` names. Raises UserError if there is none."""
-    run = RunDirectory(path)
-    best = run.checkpoints / "best.ckpt"
-    state = run.status().get("state")
-    if state is None:
-        gap = "there is no run"
-    elif state != "done":
-        gap = f"it is {state}, not done: start its command again to finish it"
-    elif not best.is_file():
-        gap = f"it has no {best.relative_to(run.path)}"
-    else:
-        return best
-    raise UserError(f"{key} is {path}: {gap}; {WAY_OUT[key]}")
-
-
-def config_of(path: str, key: str = KEY) -> DictConfig:
-    """The config of the done run at `path`, which `key` names. Raises UserError."""
-    best_checkpoint(path, key)
-    try:
-        found = OmegaConf.load(RunDirectory(path).config)
-        assert isinstance(found, DictConfig)
-        return found
-    except (OSError, OmegaConfBaseException) as error:
-        raise UserError(f"{key} is {path}, whose config cannot be read: {error}; {WAY_OUT[key]}") from error
 
 
 def _encoder(params: Mapping[str, Any]) -> dict[str, Any]:

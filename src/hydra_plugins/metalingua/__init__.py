@@ -1,0 +1,1 @@
+"""Hydra plugins of metalingua; `hydra_plugins` itself is a namespace, shared with other packages."""

@@ -1,0 +1,123 @@
+"""What names a run: all of its config that can change its result, of what it starts from the parameters, and the commit
+of the code."""
+
+import functools
+import hashlib
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from metalingua.error import UserError
+from metalingua.result.run import RunDirectory, config_hash
+
+Config = Mapping[str, Any]  # of a whole run; plain containers
+
+# What cannot change a result, and so is no part of a run's name
+IRRELEVANT = (
+    "name", "logger", "paths", "rerun", "checkpoint_every", "engine", "corpus.cache",
+    "model.cache", "model.source.cache", "text.source.cache",
+    *(f"trainer.{key}" for key in ("accelerator", "devices", "profiler", "log_every_n_steps", "enable_model_summary")),
+)  # fmt: skip
+
+KEY = "model.init_from"
+_RUN = "give the folder of a done run, outputs/NAME/HASH"
+WAY_OUT = {KEY: f"{_RUN}, or set model.init_from=null", "RUN": _RUN}  # by what names the run
+
+
+def directory(cfg: DictConfig) -> RunDirectory:
+    """Where the run of `cfg` lives: paths.outputs/NAME/HASH. Nothing is made."""
+    return RunDirectory(Path(cfg.paths.outputs) / cfg.name / run_hash(plain(cfg)))
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """`cfg` as plain containers, interpolations resolved; compare=null is an empty one."""
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    return {**config, "compare": config["compare"] or {}}
+
+
+def run_hash(config: Mapping[str, Any]) -> str:
+    """Names a run by all that can change its result: of one that it starts from the parameters, wherever they lie."""
+    model = encoder_config(config)
+    if path := config["model"].get("init_from"):
+        model = {**model, "init_from": digest(path)}
+    config = {**config, "model": model}
+    caches = [f"task.corpora.{name}.cache" for name in config["task"]["corpora"]]
+    caches += ["model.vectors.cache", "text.vectors.cache"]
+    return config_hash(config, (*IRRELEVANT, *caches))
+
+
+def encoder_config(config: Config) -> dict[str, Any]:
+    """`model` without the key that is the run's and not the encoder's."""
+    return {key: value for key, value in config["model"].items() if key != "init_from"}
+
+
+def digest(path: str) -> str:
+    """sha256 of the parameters of the run at `path`: that, not the path, decides what starts from it."""
+    return hashlib.sha256(best_checkpoint(path).read_bytes()).hexdigest()
+
+
+def best_checkpoint(path: str, key: str = KEY) -> Path:
+    """The checkpoint of the done run at `path`, which `key` names. Raises UserError if there is none."""
+    run = RunDirectory(path)
+    best = run.checkpoints / "best.ckpt"
+    state = run.status().get("state")
+    if state is None:
+        gap = "there is no run"
+    elif state != "done":
+        gap = f"it is {state}, not done: start its command again to finish it"
+    elif not best.is_file():
+        gap = f"it has no {best.relative_to(run.path)}"
+    else:
+        return best
+    raise UserError(f"{key} is {path}: {gap}; {WAY_OUT[key]}")
+
+
+def config_of(path: str, key: str = KEY) -> DictConfig:
+    """The config of the done run at `path`, which `key` names. Raises UserError."""
+    best_checkpoint(path, key)
+    try:
+        found = OmegaConf.load(RunDirectory(path).config)
+        assert isinstance(found, DictConfig)
+        return found
+    except (OSError, OmegaConfBaseException) as error:
+        raise UserError(f"{key} is {path}, whose config cannot be read: {error}; {WAY_OUT[key]}") from error
+
+
+def reading_as_the_start(cfg: DictConfig) -> DictConfig:
+    """`cfg`, with `text` as the run has it that it starts from, where both have the same kind of encoder: the rows of
+    that run's table are the ids of its tokenizer, and no others. Raises UserError where it is no done run."""
+    path = cfg.model.get("init_from")
+    if path is None:
+        return cfg
+    theirs = config_of(path)
+    if theirs.model._target_ != cfg.model._target_ or theirs.text == OmegaConf.to_container(cfg.text, resolve=True):
+        return cfg
+    cfg = cfg.copy()
+    OmegaConf.update(cfg, "text", theirs.text, merge=False, force_add=True)
+    return cfg
+
+
+@functools.cache  # the code that runs is what was there when it started
+def commit() -> str:
+    """The last commit that changed the package: later ones on texts or configs do not move it. With "+" and a checksum
+    of the sources where they differ from it; that checksum alone outside a git checkout."""
+    package = Path(__file__).parents[1]
+    sources = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        sources.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
+    summed = sources.hexdigest()[:12]
+    try:
+        git = ["git", "-C", str(package)]
+        head, changed = (
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-list", "-1", "HEAD", "--", "."], ["status", "--porcelain", "--", "."])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return summed
+    if not head:  # a checkout that does not hold the package
+        return summed
+    return f"{head}+{summed}" if changed else head

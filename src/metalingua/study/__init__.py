@@ -1,0 +1,1 @@
+"""Many runs: which, planned, launched, resumed, searched. Never imports torch."""
