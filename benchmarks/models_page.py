@@ -10,8 +10,8 @@ import yaml
 from benchmarks.page import machine, markdown, reached
 from benchmarks.race import ROOT
 from benchmarks.results import Results
-from metalingua.__main__ import rewrite
 from metalingua.result.interval import Interval
+from metalingua.result.page_part import rewrite
 from metalingua.result.run import read_run
 from metalingua.result.table import Run, tables
 

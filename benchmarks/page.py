@@ -14,7 +14,7 @@ from benchmarks.run import TASKS
 from benchmarks.run import THREADS as ALL_THREADS
 from benchmarks.run import name_of as name_of_race
 from benchmarks.workload import WORKLOADS
-from metalingua.__main__ import rewrite
+from metalingua.result.page_part import rewrite
 
 PAGE = ROOT / "docs" / "performance.md"
 FIGURE = ROOT / "docs" / "performance_growth.png"

@@ -5,99 +5,44 @@ from pathlib import Path
 
 import pytest
 
-from metalingua.__main__ import rewrite
-from metalingua.result.across import across
-from metalingua.result.grid import grid
-from metalingua.result.run import read_run
-from metalingua.result.table import markdown, tables
+from metalingua.result.page_part import rewrite
+from metalingua.study.plan import plan
+from metalingua.study.study import read
+from metalingua.study.tables import make, runs_of
 
 ROOT = Path(__file__).parents[1]
-PRINTED = [  # file, name of the table in it, its runs below experiments/, other runs that make another table
-    ("README.md", "sentiment", "0001_sentiment/runs/*", "0001_sentiment/runs/[!4]*"),
-    ("experiments/0001_sentiment/README.md", "sentiment", "0001_sentiment/runs/*", "0001_sentiment/runs/[!4]*"),
-    ("experiments/0002_learners/README.md", "fixed", "0002_learners/runs/b*", "0002_learners/runs/a*"),
-    ("experiments/0002_learners/README.md", "shuffled", "0002_learners/runs/a*", "0002_learners/runs/b*"),
-    (
-        "experiments/0002_learners/README.md",
-        "best_fixed",
-        "0002_learners/best/fixed/*",
-        "0002_learners/best/shuffled/*",
-    ),
-    (
-        "experiments/0002_learners/README.md",
-        "best_shuffled",
-        "0002_learners/best/shuffled/*",
-        "0002_learners/best/fixed/*",
-    ),
-    ("experiments/0003_optimizers/README.md", "adam", "0003_optimizers/runs/3*", "0003_optimizers/runs/5*"),
-    ("experiments/0003_optimizers/README.md", "sgd_momentum", "0003_optimizers/runs/9*", "0003_optimizers/runs/5*"),
-    ("experiments/0003_optimizers/README.md", "gradient_descent", "0003_optimizers/runs/5*", "0003_optimizers/runs/9*"),
-]
+STUDIES = {path.parent.name: read(path.parent) for path in sorted(ROOT.glob("experiments/*/study.yaml"))}
+TABLES = [(study, table) for study, each in STUDIES.items() for table in each.tables]
 
 
-GRIDS = [  # file, name of the grid in it, its runs below experiments/, its keys, other runs that make another grid
-    ("experiments/0002_learners/README.md", "tuning_fixed", "0002_learners/tuning/fixed/*",
-     ["learner.step_size", "learner.steps"], "0002_learners/tuning/shuffled/*"),
-    ("experiments/0002_learners/README.md", "tuning_shuffled", "0002_learners/tuning/shuffled/*",
-     ["learner.step_size", "learner.steps"], "0002_learners/tuning/fixed/*"),
-    *(("experiments/0003_optimizers/README.md", f"tuning_{one}", f"0003_optimizers/tuning/{one}/*", ["optimizer.lr"],
-       f"0003_optimizers/tuning/{other}/*") for one, other in (("sgd", "gd"), ("gd", "adam"), ("adam", "sgd"))),
-]  # fmt: skip
+@pytest.fixture(scope="module")
+def planned():
+    """The plan of a study, made once."""
+    made = {}
+
+    def of(name):
+        if name not in made:
+            made[name] = plan(STUDIES[name], ROOT / "conf", Path("nowhere"))  # what is kept, and nothing else
+        return made[name]
+
+    return of
 
 
-SHOTS = {"rows": ["name"], "columns": ["target.shots"], "mean": True}
-SPLITS = {"rows": ["name"], "columns": [], "over": ["seed", "classes"]}
-CENTROID, HEAD, BAG = (
-    {"learners": each} for each in (["nearest_centroid"], ["fine_tune"], ["tfidf", "majority"])
-)  # fmt: skip
-NEW = {"learners": ["ridge", "nearest_centroid", "named_proto_net", "cosine_proto_net"]}
-ACROSS = [  # experiment, name of the table in its README, its runs there, how they stand side by side
-    ("0004_pretraining", "transformer_centroid", "*_transformer", SHOTS | CENTROID),
-    ("0004_pretraining", "transformer_centroid_minus", "*_transformer",
-     SHOTS | CENTROID | {"minus": "mlm_transformer · nearest centroid"}),
-    ("0004_pretraining", "transformer_head", "*_transformer", SHOTS | HEAD),
-    ("0004_pretraining", "transformer_head_minus", "*_transformer",
-     SHOTS | HEAD | {"minus": "mlm_transformer · head fine-tuned"}),
-    ("0004_pretraining", "bag_of_words", "mlm_transformer", SHOTS | BAG),
-    ("0004_pretraining", "lstm", "*_lstm", SHOTS | {"learners": ["nearest_centroid", "fine_tune"]}),
-    ("0004_pretraining", "lstm_centroid_minus", "*_lstm",
-     SHOTS | CENTROID | {"minus": "mlm_lstm · nearest centroid"}),
-    ("0005_encoders", "main", "*", SPLITS | NEW),
-    ("0005_encoders", "main_minus", "*", SPLITS | NEW | {"minus": "frozen_minilm · nearest centroid"}),
-    ("0005_encoders", "bag_of_words", "frozen_minilm", SPLITS | BAG),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("experiment", "name", "kept", "how"), ACROSS)
-def test_printed_runs_side_by_side_are_the_kept_runs(experiment, name, kept, how, tmp_path):
-    copy, page = tmp_path / "copy.md", ROOT / "experiments" / experiment / "README.md"
-    copy.write_bytes(page.read_bytes())
-    runs = sorted((page.parent / "runs").glob(f"{kept}/*"))
-    for some, same in ((runs, True), (runs[1:], False)):
-        rewrite(copy, name, across(some, **how))
-        assert (copy.read_text() == page.read_text()) is same
-
-
-@pytest.mark.parametrize(("file", "name", "kept", "keys", "others"), GRIDS)
-def test_a_printed_grid_is_the_kept_runs_grid(file, name, kept, keys, others, tmp_path):
-    copy = tmp_path / "copy.md"
-    copy.write_bytes((ROOT / file).read_bytes())
-    for runs, same in ((kept, True), (others, False)):
-        rewrite(copy, name, grid(sorted((ROOT / "experiments").glob(runs)), keys))
-        assert (copy.read_text() == (ROOT / file).read_text()) is same
-
-
-@pytest.mark.parametrize(("file", "name", "kept", "others"), PRINTED)
-def test_a_printed_table_is_the_kept_runs_table(file, name, kept, others, tmp_path):
-    runs, other_runs = (
-        [read_run(path) for path in sorted((ROOT / "experiments").glob(each))] for each in (kept, others)
+@pytest.mark.parametrize(("study", "name"), TABLES)
+def test_a_printed_table_is_the_kept_runs_table(study, name, planned, tmp_path):
+    table = STUDIES[study].tables[name]
+    runs, _ = runs_of(planned(study), STUDIES[study].of(table.of))
+    others = runs[1:] or next(  # of a table of one run: those of another table of its kind
+        runs_of(planned(study), STUDIES[study].of(other.of))[0]
+        for other in STUDIES[study].tables.values() if other.kind == table.kind and other.of != table.of
     )  # fmt: skip
-    copy = tmp_path / "copy.md"
-    copy.write_bytes((ROOT / file).read_bytes())
-    rewrite(copy, name, markdown(tables(runs)))
-    assert copy.read_text() == (ROOT / file).read_text()
-    rewrite(copy, name, markdown(tables(other_runs)))
-    assert copy.read_text() != (ROOT / file).read_text()
+    for file in table.into:
+        page, copy = STUDIES[study].folder / file, tmp_path / "copy.md"
+        copy.write_bytes(page.read_bytes())
+        rewrite(copy, name, make(runs, table).markdown)
+        assert copy.read_text() == page.read_text()
+        rewrite(copy, name, make(others, table).markdown)
+        assert copy.read_text() != page.read_text()
 
 
 def test_no_marked_table_is_forgotten():
@@ -105,7 +50,15 @@ def test_no_marked_table_is_forgotten():
     pages.remove(ROOT / "docs" / "performance.md")  # tests/benchmarks/test_page.py
     pages.remove(ROOT / "docs" / "models.md")  # tests/benchmarks/test_models.py
     pages.remove(ROOT / "docs" / "learners.md")  # tests/learner/test_proof.py
-    marked = [(str(page.relative_to(ROOT)), name) for page in pages
+    marked = [(page, name) for page in pages
               for name in re.findall(r"^<!-- table:(\w+) -->$", page.read_text(), re.MULTILINE)]  # fmt: skip
-    side_by_side = [(f"experiments/{experiment}/README.md", name) for experiment, name, *_ in ACROSS]
-    assert sorted(marked) == sorted([*((file, name) for file, name, *_ in [*PRINTED, *GRIDS]), *side_by_side])
+    made = [((STUDIES[study].folder / file).resolve(), name) for study, name in TABLES
+            for file in STUDIES[study].tables[name].into]  # fmt: skip
+    assert sorted(marked) == sorted(made)
+
+
+def test_every_kept_run_belongs_to_a_study(planned):
+    for name, study in STUDIES.items():
+        folders = {path.parents[1] for path in study.folder.rglob("result.json")}
+        assert {folder.relative_to(study.folder).as_posix() for folder in folders} <= set(study.grids), name
+    assert len(STUDIES) == len(list(ROOT.glob("experiments/*/README.md")))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas
 import pytest
 
-from metalingua.__main__ import main, rewrite
+from metalingua.__main__ import main
+from metalingua.result.page_part import rewrite
 from metalingua.result.run import RunDirectory, RunError
 
 

@@ -8,7 +8,7 @@ FLOORS = [  # from the ground up; rooms of one floor do not import each other
     {"error"},
     {"limit", "signature"},
     {"check", "corpus", "problem", "text", "result"},
-    {"task", "doctor"},
+    {"task", "doctor", "study"},
     {"model"},  # reads inputs, and knows problems
     {"learner"},
     {"training"},

@@ -238,12 +238,11 @@ def compose(folder, *words):
 
 def training(folder, *words, reading=None):
     """A Training that is built but not begun."""
-    from metalingua.result.run import RunDirectory
+    from metalingua.result.identity import directory, plain
     from metalingua.training import run
 
     cfg = compose(folder, *words)
-    directory = RunDirectory(folder / "outputs" / cfg.name / run.run_hash(run.plain(cfg)))
-    return run.Training(cfg, run.plain(cfg), directory, reading or run.read(cfg))
+    return run.Training(cfg, plain(cfg), directory(plain(cfg)), reading or run.read(cfg))
 
 
 def wait_for(condition, seconds=30):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metalingua.error import UserError
+from metalingua.study.commands import add as study_commands
 
 FORMATS = ("terminal", "markdown", "csv")
 
@@ -21,7 +22,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m metalingua", description=__doc__)
+    parser = argparse.ArgumentParser(prog="metalingua", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     doctor = commands.add_parser("doctor", help="versions, Hydra plugins, corpora, W&B mode, devices, space")
@@ -70,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("run", type=Path, metavar="RUN")
     export.add_argument("folder", type=Path, metavar="FOLDER")
     export.set_defaults(do=_export)
+
+    study = commands.add_parser(
+        "study", help="many runs: plan, run, status, resume, retry, table, report, compare, ..."
+    )
+    study_commands(study)
     return parser
 
 
@@ -92,6 +98,8 @@ def _table(options: argparse.Namespace) -> int:
 
         comparison(runs, options.figure)
     if options.into:
+        from metalingua.result.page_part import rewrite
+
         rewrite(options.into, options.name, markdown(made))
     elif options.format == "terminal":
         from rich.console import Console
@@ -121,6 +129,8 @@ def _across(options: argparse.Namespace) -> int:
 
 def _put(options: argparse.Namespace, made: str) -> int:
     if options.into:
+        from metalingua.result.page_part import rewrite
+
         rewrite(options.into, options.name, made)
     else:
         print(made, end="")
@@ -162,22 +172,6 @@ def _runs(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, str]]]:
             elif (inner / "result.json").exists():
                 done[inner] = None
     return list(done), unfinished
-
-
-def rewrite(file: Path, name: str, text: str) -> None:
-    """Replace what stands in `file` between `<!-- table:name -->` and the next `<!-- end -->`; all else stays, byte for
-    byte. Raises RunError where these markers are not there exactly once."""
-    from metalingua.result.run import RunError, write_atomically
-
-    start, end = f"<!-- table:{name} -->", "<!-- end -->"
-    try:
-        before, *rest = file.read_bytes().decode().split(start)
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"cannot read {file}: {error}; --into rewrites a part of a UTF-8 text that is there") from error
-    inside, closing, after = rest[0].partition(end) if len(rest) == 1 else ("", "", "")
-    if not closing or "<!-- table:" in inside:
-        raise RunError(f"{file} needs `{start}` once, and `{end}` below it, each on a line: that part is rewritten")
-    write_atomically(file, f"{before}{start}\n{text.rstrip()}\n{end}{after}".encode())
 
 
 def _keep(options: argparse.Namespace) -> int:

@@ -53,9 +53,13 @@ def check(cfg: DictConfig) -> None:
     Reads no data and imports no target: arguments and their limits come from the targets' source files.
     """
     problems: list[str] = []
-    plain = _resolved(cfg, "", problems)
+    plain: Any
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException:  # slower, and says of every value what is wrong with it
+        plain = _resolved(cfg, "", problems)
     for key, node in _targets(plain):
-        problems += _argument_problems(key, node)
+        problems += _known_problems(key, node)
     for rule in rules:
         problems += rule(plain)
     problems = list(dict.fromkeys(problems))  # a constructor and a rule may say the same
@@ -106,6 +110,17 @@ def _targets(value: Any, key: str = "") -> Iterator[tuple[str, Config]]:
     elif isinstance(value, list):
         for place, inner in enumerate(value):
             yield from _targets(inner, f"{key}[{place}]")
+
+
+_known: dict[str, list[str]] = {}
+
+
+def _known_problems(key: str, node: Config) -> list[str]:
+    """As `_argument_problems`, worked out once: runs of a study have most of their nodes in common."""
+    shown_node = f"{key} {node!r}"
+    if shown_node not in _known:
+        _known[shown_node] = list(_argument_problems(key, node))
+    return _known[shown_node]
 
 
 def _argument_problems(key: str, node: Config) -> Iterator[str]:

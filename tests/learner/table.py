@@ -59,6 +59,6 @@ def table() -> str:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(HERE.parents[1] / "src"))
-    from metalingua.__main__ import rewrite
+    from metalingua.result.page_part import rewrite
 
     rewrite(PAGE, "proofs", table())

@@ -60,9 +60,9 @@ class Local(Launcher):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         configs = [self._config(overrides, initial_job_idx + i) for i, overrides in enumerate(job_overrides)]
-        tasks = [OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]) for config in configs]
+        tasks = [OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]) for config in configs]
         names = telling([filter_overrides(overrides) for overrides in job_overrides])
-        given = [*OmegaConf.to_container(self.config.hydra.overrides.hydra)]  # type: ignore[misc]
+        given = [str(each) for each in self.config.hydra.overrides.hydra]
         kept = [each for each in given if not each.lstrip("+~").startswith(("hydra/launcher", "hydra.launcher",
                 "hydra/sweeper", "hydra.sweeper", "hydra.mode"))]  # fmt: skip
         commands = [(sys.executable, *_script(), *overrides, *kept) for overrides in job_overrides]

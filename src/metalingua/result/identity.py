@@ -12,14 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from metalingua.error import UserError
-from metalingua.result.run import RunDirectory, config_hash
+from metalingua.result.run import RunDirectory, config_hash, without_secrets
 
 Config = Mapping[str, Any]  # of a whole run; plain containers
 
-# What cannot change a result, and so is no part of a run's name
+# What cannot change a result, but for rounding, and so is no part of a run's name
 IRRELEVANT = (
     "name", "logger", "paths", "rerun", "checkpoint_every", "engine", "corpus.cache",
-    "model.cache", "model.source.cache", "text.source.cache",
+    "model.cache", "model.source.cache", "text.source.cache", "optimizer.fused", "optimizer.foreach",
     *(f"trainer.{key}" for key in ("accelerator", "devices", "profiler", "log_every_n_steps", "enable_model_summary")),
 )  # fmt: skip
 
@@ -28,9 +28,9 @@ _RUN = "give the folder of a done run, outputs/NAME/HASH"
 WAY_OUT = {KEY: f"{_RUN}, or set model.init_from=null", "RUN": _RUN}  # by what names the run
 
 
-def directory(cfg: DictConfig) -> RunDirectory:
-    """Where the run of `cfg` lives: paths.outputs/NAME/HASH. Nothing is made."""
-    return RunDirectory(Path(cfg.paths.outputs) / cfg.name / run_hash(plain(cfg)))
+def directory(config: Config) -> RunDirectory:
+    """Where the run of `config` lives, as `plain` gives it: paths.outputs/NAME/HASH. Nothing is made."""
+    return RunDirectory(Path(config["paths"]["outputs"]) / config["name"] / run_hash(config))
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -39,15 +39,20 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
     return {**config, "compare": config["compare"] or {}}
 
 
-def run_hash(config: Mapping[str, Any]) -> str:
-    """Names a run by all that can change its result: of one that it starts from the parameters, wherever they lie."""
-    model = encoder_config(config)
+def run_hash(config: Config, start: str | None = None) -> str:
+    """Names a run by all that can change its result: of one that it starts from the parameters, wherever they lie.
+
+    start  sha256 of these parameters, where it is known; else they are read
+    """
     if path := config["model"].get("init_from"):
-        model = {**model, "init_from": digest(path)}
-    config = {**config, "model": model}
+        config = {**config, "model": {**config["model"], "init_from": start or digest(path)}}
+    return config_hash(without_secrets(config), irrelevant(config))  # as it is written down
+
+
+def irrelevant(config: Config) -> tuple[str, ...]:
+    """The keys of `config` that cannot change a result."""
     caches = [f"task.corpora.{name}.cache" for name in config["task"]["corpora"]]
-    caches += ["model.vectors.cache", "text.vectors.cache"]
-    return config_hash(config, (*IRRELEVANT, *caches))
+    return (*IRRELEVANT, *caches, "model.vectors.cache", "text.vectors.cache")
 
 
 def encoder_config(config: Config) -> dict[str, Any]:

@@ -250,16 +250,27 @@ def config_hash(config: Mapping[str, Any], irrelevant: Iterable[str] = ()) -> st
     """The first 12 hex digits of the sha256 of `config` as canonical JSON: the name of its run directory.
 
     config      plain, resolved containers (OmegaConf.to_container(cfg, resolve=True))
-    irrelevant  dotted keys that cannot change a result; each is left out with everything below it
+    irrelevant  as `relevant` takes them
     """
+    canonical = json.dumps(relevant(config, irrelevant), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def relevant(config: Mapping[str, Any], irrelevant: Iterable[str]) -> dict[str, Any]:
+    """A copy of `config` without the dotted keys `irrelevant`, which cannot change a result; each is left out with
+    everything below it. So is null: a key that is new, and null where it asks for nothing, renames no run. 1.0 is 1."""
 
     def pruned(node: Any, at: str) -> Any:
+        if isinstance(node, list | tuple):
+            return [pruned(each, f"{at}[].") for each in node]
+        if isinstance(node, float) and node.is_integer():
+            return int(node)
         if not isinstance(node, Mapping):
             return node
         kept = {}
         for key, value in node.items():
             dotted = f"{at}{key}"
-            if dotted in drop:
+            if dotted in drop or value is None:
                 continue
             inner = pruned(value, f"{dotted}.")
             if inner != {} or value == {}:  # a group of which nothing is left is as good as absent
@@ -267,8 +278,7 @@ def config_hash(config: Mapping[str, Any], irrelevant: Iterable[str] = ()) -> st
         return kept
 
     drop = set(irrelevant)
-    canonical = json.dumps(pruned(config, ""), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+    return pruned(config, "")
 
 
 SECRET = "***"

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from metalingua.check import check
 from metalingua.error import UserError
-from metalingua.result.identity import commit, directory, reading_as_the_start
+from metalingua.result.identity import commit, directory, plain, reading_as_the_start
 from metalingua.result.run import RunDirectory, read_result, score
 from metalingua.study.pool import Job, Outcome, Pool
 from metalingua.study.telling import Telling, failures, report
@@ -31,7 +31,7 @@ def launch(pool: Pool, given: Sequence[tuple[str, tuple[str, ...], DictConfig]])
     for name, words, cfg in given:
         try:
             check(cfg)
-            run = directory(reading_as_the_start(cfg))
+            run = directory(plain(reading_as_the_start(cfg)))
         except UserError as error:
             keys.append(name)
             refused = Job(name, words, RunDirectory(""))

@@ -1,7 +1,9 @@
 """Weights & Biases mirrors what the run directory holds: live when online, from the finished files when offline."""
 
+import contextlib
 import logging
 import shutil
+import sys
 from typing import Annotated, Any
 
 from pytorch_lightning.loggers import WandbLogger
@@ -21,13 +23,14 @@ class Wandb:
 
     @limited("logger")
     def __init__(self, mode: Annotated[str, OneOf("auto", "online", "offline", "disabled")], project: str,
-                 entity: str | None = None, gradient_norms: bool = False):  # fmt: skip
+                 entity: str | None = None, group: str | None = None, gradient_norms: bool = False):  # fmt: skip
         """
+        group           what W&B puts the run with: a study gives its name; None: the run's own name
         mode            "auto": online where W&B has a key, else offline
         gradient_norms  log the norms of the outer gradient and of the support gradient before and after adapting
         """
         self.mode = mode if mode != "auto" else ("online" if has_wandb_key() else "offline")
-        self.project, self.entity, self.gradient_norms = project, entity, gradient_norms
+        self.project, self.entity, self.group, self.gradient_norms = project, entity, group, gradient_norms
 
     def live(self, run: RunDirectory) -> list[Logger]:
         """The Lightning loggers that follow a training run: W&B's if online."""
@@ -38,6 +41,13 @@ class Wandb:
         except Exception as error:  # W&B raises many kinds; none of them is worth the run
             log.warning("W&B cannot be reached (%s); the run goes on, its files hold everything", error)
             return []
+
+    def failed(self) -> None:
+        """Tell W&B, where it follows this run, that it did not finish; of a killed one it notices by itself."""
+        wandb = sys.modules.get("wandb")
+        if wandb is not None and wandb.run is not None:
+            with contextlib.suppress(Exception):  # as for the rest of W&B: not worth hiding why the run failed
+                wandb.finish(exit_code=1)
 
     def finish(self, run: RunDirectory, config: dict[str, Any]) -> None:
         """Send the finished run: config, numbers, tables, figures. Offline, its history too, as one W&B folder."""
@@ -75,5 +85,5 @@ class Wandb:
             "name": run.path.name,
             "project": self.project,
             "entity": self.entity,
-            "group": run.path.parent.name,
+            "group": self.group or run.path.parent.name,
         }

@@ -74,7 +74,7 @@ def execute(cfg: DictConfig, reading: Reading | None = None) -> RunDirectory:
     if cfg.text != given:
         say(f"[bold]text[/] is that of {cfg.model.init_from}: {cfg.text._target_}")
     config = plain(cfg)
-    run = directory(cfg)
+    run = directory(config)
     again = cfg.rerun
     if run.done and not again:
         reason = stale(run, cfg)
@@ -108,6 +108,7 @@ def execute(cfg: DictConfig, reading: Reading | None = None) -> RunDirectory:
             with contextlib.suppress(UserError):  # the disk that stopped the run may not take this either
                 state = "interrupted" if isinstance(error, Interrupted) else "failed"
                 run.set_status(state, message=str(error).partition("\n")[0])
+            instantiate(cfg.logger).failed()
             raise
         _mirror(cfg, config, run)
     return run

@@ -1,0 +1,369 @@
+"""`metalingua study COMMAND`: from a study's name to its tables."""
+
+import argparse
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metalingua.error import UserError
+
+if TYPE_CHECKING:
+    from metalingua.study.plan import Plan, Planned
+    from metalingua.study.pool import Pool
+
+Do = Callable[[argparse.Namespace], int]
+FORMATS = ("markdown", "csv", "latex")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` the commands of a study."""
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        name: str, do: Callable[[argparse.Namespace], int], about: str, study: bool = True
+    ) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=about, description=about)
+        made.set_defaults(do=do)
+        if study:
+            made.add_argument("study", metavar="STUDY", help="0001, 0001_sentiment, or a folder with a study.yaml")
+        made.add_argument("--outputs", type=Path, metavar="FOLDER", help="where runs live (paths.outputs)")
+        return made
+
+    def launching(made: argparse.ArgumentParser) -> None:
+        made.add_argument("--slots", type=int, help="runs at once; else one for every two cores")
+        made.add_argument(
+            "--devices", type=int, nargs="+", default=[], metavar="GPU", help="given to the slots in turn"
+        )
+        made.add_argument("--minutes", type=float, help="time limit of a run")
+        made.add_argument("--retries", type=int, default=1, help="how often a killed run is started again (1)")
+
+    plan = command("plan", _plan, "compose and check every run, freeze configs and commit, say what it will cost")
+    plan.add_argument("--list", action="store_true", help="every run, a line each")
+    for name, do, about in (
+        ("run", _run, "do what is not done, from a plan that still holds; then keep the results in the study's folder"),
+        ("resume", _run, "go on with the runs that were cut"),
+        ("retry", _run, "do the runs again that failed"),
+    ):
+        made = command(name, do, about)
+        launching(made)
+        made.add_argument("--only", default="*", metavar="GRID", help="pattern of grid names")
+        made.set_defaults(command=name)
+    command("status", _status, "how far each run is")
+    table = command("table", _table, "its tables, from the runs that are done")
+    table.add_argument("--run", action="store_true", help="do what is missing first")
+    table.add_argument("--name", default="*", help="pattern of table names")
+    table.add_argument("--format", choices=FORMATS, help="print in this format instead of writing")
+    launching(table)
+    report = command("report", _report, "one HTML page with tables, figures and configs, that needs no network")
+    report.add_argument("--output", type=Path, metavar="FILE", help="else outputs/studies/NAME/report.html")
+    compare = command("compare", _compare, "hold the runs that are done against the numbers that the study expects")
+    compare.add_argument("--write", action="store_true", help="take what is done as what is expected from now on")
+    compare.add_argument("--kept", action="store_true", help="of the kept runs, whatever version they are of")
+    ablate = command(
+        "ablate", _ablate, "change one thing at a time from a base config, and say what each is worth", study=False
+    )
+    ablate.add_argument("base", nargs="*", metavar="OVERRIDE", help="the base config: experiment=shuffled_labels")
+    ablate.add_argument(
+        "--factors", nargs="+", default=[], metavar="KEY=A,B", help="each value alone: learner.steps=1,3"
+    )
+    ablate.add_argument("--pairs", nargs="+", default=[], metavar="'A=1 B=2'", help="changes to be made together")
+    ablate.add_argument("--seeds", default="0,1,2", help="0,1,2")
+    ablate.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
+    ablate.add_argument("--dry", action="store_true", help="list the runs, start none")
+    launching(ablate)
+    clean = command("clean", _clean, "delete what is not needed any more: runs of the study whose results are kept")
+    clean.add_argument("--all", action="store_true", help="every run of the study in outputs, its checkpoints too")
+    clean.add_argument("--yes", action="store_true", help="delete; without it, only say what would go")
+
+
+def root() -> Path:
+    """The folder with conf/, train.py and experiments/, from here or above. Raises UserError."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "conf" / "train.yaml").is_file() and (folder / "train.py").is_file():
+            return folder
+    raise UserError(f"{here} is not in a checkout of metalingua: no conf/train.yaml and train.py here or above")
+
+
+def _planned(options: argparse.Namespace) -> "Plan":
+    from metalingua.study.plan import plan
+    from metalingua.study.study import find
+
+    at = root()
+    return plan(find(at, options.study), at / "conf", options.outputs)
+
+
+def _outputs(options: argparse.Namespace) -> Path:
+    return options.outputs or Path("outputs")
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from metalingua.study.plan import file_of, freeze
+
+    made = _planned(options)
+    file = file_of(made.study, _outputs(options))
+    freeze(made, file)
+    print(made.study.question)
+    if options.list:
+        for each in made.runs:
+            print(f"  {each.state:<8} {each.run.path.name}  {each.grid}: {' '.join(each.words)}")
+    _summary(made)
+    print(f"Frozen: {file}")
+    return 0
+
+
+def _summary(made: "Plan") -> None:
+    from metalingua.study.plan import older, why
+    from metalingua.study.telling import duration
+
+    states = Counter(each.state for each in made.runs)
+    twice = made.given - len(made.runs) - len(made.waiting)
+    waiting = {each.grid for each in made.waiting}
+    if waiting:
+        kept = sum(len(made.kept[grid]) for grid in waiting)
+        print(f"{len(made.waiting)} runs start from what others learn, whose parameters are not here: they wait"
+              + (f"; {kept} results of such runs are kept" if kept else ""))  # fmt: skip
+    print(f"{len(made.runs)} runs" + (f" ({twice} more are the same run again)" if twice else "") + ": "
+          + ", ".join(f"{count} {state}" for state, count in states.items()))  # fmt: skip
+    for grid in made.study.grids:
+        mine = older(made, grid)
+        if mine and grid not in waiting:
+            one = f"{mine[0].path.name}, {why(made, grid, mine[0])}"
+            print(f"{grid}: {len(mine)} kept runs are of an earlier version of the configs, such as {one}")
+    seconds, known = made.seconds()
+    if seconds is None:
+        print("What it will cost is not known: no run of it is done")
+    elif seconds:
+        print(f"About {duration(seconds)} of one slot, from the {known} runs that are done")
+
+
+def _pool(options: argparse.Namespace) -> "Pool":
+    from metalingua.study.pool import Pool
+
+    try:
+        return Pool(options.slots, options.devices, options.minutes, options.retries)
+    except ValueError as error:
+        raise UserError(str(error).replace("hydra.launcher.", "--")) from error
+
+
+def _run(options: argparse.Namespace) -> int:
+    from metalingua.study.plan import TO_DO, drift, file_of, freeze
+    from metalingua.study.study import StudyError
+
+    made = _planned(options)
+    file = file_of(made.study, _outputs(options))
+    if not file.exists():
+        freeze(made, file)
+    elif changed := drift(made, file):
+        lines = "\n  - ".join([f"{made.study.name} is not what was planned:", *changed[:20]])
+        raise StudyError(
+            f"{lines}\nrun what was planned from that version, or plan anew: metalingua study plan {made.study.name}"
+        )
+    if not made.study.of(options.only):
+        raise StudyError(f"--only {options.only} names no grid; there is {', '.join(made.study.grids)}")
+    states = {"resume": ("cut",), "retry": ("failed",)}.get(options.command, (*TO_DO, "running"))
+    code = 0
+    while True:
+        chosen = made.study.of(options.only)
+        needed = {each.on.run.path for each in made.waiting if each.grid in chosen}
+        todo = [each for each in made.runs
+                if (each.grid in chosen and each.state in states) or each.run.path in needed]  # fmt: skip
+        if not todo:
+            break
+        code = _launch(options, made.study.name, todo) or code
+        if code or not made.waiting:
+            break
+        made = _planned(options)  # those that waited know what they start from
+    if not todo:
+        print(f"Nothing to {options.command}: no run is {' or '.join(states)}")
+    _keep(made)
+    return code
+
+
+def _keep(made: "Plan") -> None:
+    """What is done of a committed version, in the study's own folder: a clone has it, and counts it as done."""
+    from metalingua.result.identity import commit
+    from metalingua.result.run import keep
+
+    done = [each for each in made.runs if each.state == "done"]
+    if done and len(commit()) != 40:
+        print(f"{len(done)} runs are not kept in {made.study.folder}: they are of uncommitted code ({commit()})")
+        return
+    for each in done:
+        keep(each.run.path, each.kept.parent)
+    if done:
+        print(f"{len(done)} runs kept in {made.study.folder}: commit them with the study")
+
+
+def _launch(options: argparse.Namespace, group: str, todo: Sequence["Planned"]) -> int:
+    from omegaconf import OmegaConf
+
+    from metalingua.study.launch import launch
+    from metalingua.study.telling import telling
+
+    names = telling([each.words for each in todo])
+    given = []
+    for name, each in zip(names, todo, strict=True):
+        again = {"rerun": True} if each.state == "stale" else {}
+        words = [*each.words, f"++logger.group={group}", *(["rerun=true"] if again else [])]
+        if options.outputs:
+            words.append(f"paths.outputs={options.outputs}")
+        command = (sys.executable, str(root() / "train.py"), *words)
+        given.append((name, command, OmegaConf.create({**each.config, **again})))
+    outcomes = launch(_pool(options), given)
+    return 0 if all(each.state == "done" for each in outcomes) else 1
+
+
+def _status(options: argparse.Namespace) -> int:
+    from metalingua.study.pool import LOG
+
+    made = _planned(options)
+    print(made.study.question)
+    for grid in made.study.grids:
+        mine = made.of([grid])
+        print(f"{grid}: " + ", ".join(f"{n} {state}" for state, n in Counter(each.state for each in mine).items()))
+        for each in mine:
+            if each.state not in ("kept", "done", "to do"):
+                said = each.run.status()
+                at = f", step {said['step']}" if "step" in said else ""
+                why = f": {said['message']}" if said.get("message") else ""
+                print(f"  {each.state}{at}: {' '.join(each.words)}{why}\n    {each.run.path / LOG}")
+    _summary(made)
+    return 0
+
+
+def _table(options: argparse.Namespace) -> int:
+    from fnmatch import fnmatchcase
+
+    from metalingua.result.page_part import rewrite
+    from metalingua.result.run import write_atomically
+    from metalingua.study.study import StudyError
+    from metalingua.study.tables import make, runs_of
+
+    if options.run:
+        options.only, options.command = "*", "run"
+        if code := _run(options):
+            return code
+    made = _planned(options)
+    chosen = [table for name, table in made.study.tables.items() if fnmatchcase(name, options.name)]
+    if not chosen:
+        raise StudyError(
+            f"{made.study.name} has no table {options.name}; there is {', '.join(made.study.tables) or 'none'}"
+        )
+    told: list[str] = []
+    for table in chosen:
+        paths, notes = runs_of(made, made.study.of(table.of))
+        for note in notes:
+            if note not in told:
+                print(f"note: {note}", file=sys.stderr)
+                told.append(note)
+        done = make(paths, table)
+        if options.format:
+            print({"markdown": done.markdown, "csv": done.csv, "latex": done.latex}[options.format], end="")
+            continue
+        folder = _outputs(options) / "studies" / made.study.name / "tables"
+        for suffix, text in (("md", done.markdown), ("csv", done.csv), ("tex", done.latex)):
+            write_atomically(folder / f"{table.name}.{suffix}", text.encode())
+        for file in table.into:
+            rewrite(made.study.folder / file, table.name, done.markdown)
+        into = ", ".join(str((made.study.folder / file).resolve().relative_to(root())) for file in table.into)
+        print(f"{table.name}: {len(paths)} runs, in {into or 'no page'}, and as md, csv and tex in {folder}")
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from metalingua.result.run import write_atomically
+    from metalingua.study.report import report
+
+    made = _planned(options)
+    text, notes = report(made)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    file = options.output or _outputs(options) / "studies" / made.study.name / "report.html"
+    write_atomically(file, text.encode())
+    print(f"{file}  ({len(text) / 1e6:.1f} MB, needs no network)")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from metalingua.study import expected
+    from metalingua.study.tables import runs_of
+
+    made = _planned(options)
+    file = made.study.folder / expected.FILE
+    of = {}
+    for grid in made.study.grids:
+        kept = sorted(path.parent for path in (made.study.folder / grid).glob("*/result.json"))
+        fresh = [each.run.path for each in made.of([grid]) if each.run.done]
+        paths = kept if options.kept else fresh or runs_of(made, [grid])[0]
+        if paths:
+            of[grid] = paths
+    found, minutes = expected.numbers(of)
+    if options.write:
+        expected.write(file, found, minutes)
+        print(f"{file}: {len(found)} numbers of {sum(map(len, of.values()))} runs, {minutes:.0f} minutes")
+        return 0
+    drifts = expected.compare(expected.read(file), found)
+    off = [each for each in drifts if each.found and not each.within]
+    missing = [each for each in drifts if each.found is None]
+    for each in (*off, *missing):
+        one, now = each.expected, each.found
+        what = "not done" if now is None else f"found {now.value:.1f} +- {now.tolerance:.1f}"
+        print(f"{'missing' if now is None else 'OFF'}: {one.grid}, {one.target}, {one.learner}: expected "
+              f"{one.value:.1f} +- {one.tolerance:.1f}, {what}")  # fmt: skip
+    print(f"{len(drifts) - len(off) - len(missing)} of {len(drifts)} numbers are as expected, {len(off)} are off, "
+          f"{len(missing)} are not there")  # fmt: skip
+    return 1 if off else 0
+
+
+def _ablate(options: argparse.Namespace) -> int:
+    from metalingua.check import check
+    from metalingua.result.identity import directory, plain, reading_as_the_start
+    from metalingua.result.run import write_atomically
+    from metalingua.study.ablation import deltas, variants
+    from metalingua.study.compose import composer
+    from metalingua.study.plan import Planned
+
+    todo, of = [], []
+    with composer(root() / "conf") as compose:
+        found = variants(compose, options.factors, options.pairs)
+        seeds = [word for (word,) in compose.points([f"seed={options.seeds}"])]
+        for variant in found:
+            mine = []
+            for seed in seeds:
+                words = (*options.base, *variant.words, seed)
+                cfg = compose([*words, *([f"paths.outputs={options.outputs}"] if options.outputs else [])])
+                check(cfg)
+                config = plain(reading_as_the_start(cfg))
+                mine.append(Planned(variant.label, words, config, directory(config), Path()))
+            of.append((variant.label, mine))
+            todo += mine
+    if options.dry:
+        for each in todo:
+            print(f"  {each.state:<8} {each.run.path}  {' '.join(each.words)}")
+        return 0
+    code = _launch(options, "ablation", [each for each in todo if each.state != "done"])
+    text = deltas([(label, [each.run.path for each in mine if each.run.done]) for label, mine in of])
+    print(text, end="")
+    if options.output:
+        write_atomically(options.output, text.encode())
+    return code
+
+
+def _clean(options: argparse.Namespace) -> int:
+    made = _planned(options)
+    gone = [each for each in made.runs if each.run.path.is_dir() and (options.all or each.state == "kept")]
+    busy = [each for each in gone if each.run.busy]
+    gone = [each for each in gone if each not in busy]
+    for each in busy:
+        print(f"left alone, a process works on it: {each.run.path}")
+    size = sum(file.stat().st_size for each in gone for file in each.run.path.rglob("*") if file.is_file())
+    for each in gone:
+        print(f"{'deleted' if options.yes else 'would delete'}: {each.run.path}")
+        if options.yes:
+            shutil.rmtree(each.run.path)
+    print(f"{len(gone)} runs, {size / 1e6:.0f} MB" + ("" if options.yes or not gone else "; --yes deletes them"))
+    return 0

@@ -1,0 +1,128 @@
+"""A question with a folder: experiments/NNNN_name/study.yaml says which runs answer it and which tables they make."""
+
+import fnmatch
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from metalingua.error import UserError
+
+FILE = "study.yaml"
+KINDS = {  # kind of table -> what it may be given, besides `of`, `kind` and `into`
+    "targets": set(),
+    "across": {"rows", "columns", "over", "minus", "mean", "learners"},
+    "grid": {"keys"},
+}
+
+
+class StudyError(UserError):
+    """A study that cannot mean what it says."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a study: of which runs, in which shape, printed in which files between their markers.
+
+    of    pattern of grid names
+    kind  "targets": one table a target, a row a learner; "across": several models or tasks side by side; "grid": a
+          sweep, judged on meta-validation
+    how   as the function of that kind takes it: result.across.across, result.grid.grid
+    """
+
+    name: str
+    of: str
+    kind: str
+    how: Mapping[str, Any]
+    into: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What study.yaml says.
+
+    folder    experiments/NNNN_name
+    question  what it asks, in words
+    base      overrides of every run, such as experiment=encoders
+    grids     name, which is the folder of its kept runs -> lines, each as it stands after `python train.py -m`
+    """
+
+    folder: Path
+    question: str
+    base: tuple[str, ...]
+    grids: Mapping[str, tuple[tuple[str, ...], ...]]
+    tables: Mapping[str, Table]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def of(self, pattern: str) -> list[str]:
+        """The names of the grids that `pattern` means."""
+        return [name for name in self.grids if fnmatch.fnmatchcase(name, pattern)]
+
+
+def find(root: Path, given: str) -> Study:
+    """The study that a person calls `given`: 0001, 0001_sentiment, or the path of its folder. Raises StudyError."""
+    if (Path(given) / FILE).is_file():
+        return read(Path(given))
+    known = sorted(path.parent for path in (root / "experiments").glob(f"*/{FILE}"))
+    found = [path for path in known if path.name == given or path.name.partition("_")[0] == given]
+    if len(found) != 1:
+        there = ", ".join(path.name for path in known) or "none: a study is a folder with a study.yaml"
+        what = "no study" if not found else f"{len(found)} studies"
+        raise StudyError(f"{what} called {given} in {root / 'experiments'}; there is {there}")
+    return read(found[0])
+
+
+def read(folder: Path) -> Study:
+    """The study in `folder`. Raises StudyError, naming the file and the key."""
+    file = folder / FILE
+    try:
+        given = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise StudyError(f"{file} cannot be read: {error}") from error
+    keys = {"question", "base", "grids", "tables"}
+    if not isinstance(given, dict) or not set(given) <= keys or not {"question", "grids"} <= set(given):
+        has = sorted(given) if isinstance(given, dict) else given
+        raise StudyError(f"{file} has {has}; it takes question, grids, and if need be base and tables")
+    grids = given["grids"]
+    if not isinstance(grids, dict) or not grids:
+        raise StudyError(f"{file}: grids is {grids!r}; it must name one grid or more, `runs: seed=0,1,2`")
+    lines = {str(name): tuple(_words(file, f"grids.{name}", one) for one in _listed(line))
+             for name, line in grids.items()}  # fmt: skip
+    tables = {str(name): _table(file, str(name), table, lines) for name, table in (given.get("tables") or {}).items()}
+    base = _words(file, "base", given.get("base") or "")
+    return Study(folder, " ".join(str(given["question"]).split()), base, lines, tables)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _words(file: Path, key: str, line: Any) -> tuple[str, ...]:
+    if not isinstance(line, str):
+        raise StudyError(f"{file}: {key} is {line!r}; it must be what follows `python train.py -m`, as one text")
+    try:
+        return tuple(shlex.split(line))
+    except ValueError as error:
+        raise StudyError(f"{file}: {key} cannot be read: {error}") from error
+
+
+def _table(file: Path, name: str, given: Any, grids: Mapping[str, Any]) -> Table:
+    at = f"{file}: tables.{name}"
+    if not isinstance(given, dict) or "of" not in given:
+        raise StudyError(f"{at} is {given!r}; it needs `of`, the name of a grid or a pattern of names")
+    kind, of, into = given.get("kind", "targets"), str(given["of"]), _listed(given.get("into", "README.md"))
+    if kind not in KINDS:
+        raise StudyError(f"{at}.kind is {kind!r}; there is {', '.join(KINDS)}")
+    how = {key: value for key, value in given.items() if key not in ("of", "kind", "into")}
+    if unknown := set(how) - KINDS[kind]:
+        takes = ", ".join(sorted(KINDS[kind])) or "nothing more"
+        raise StudyError(f"{at} has {', '.join(sorted(unknown))}; a table of kind {kind} takes {takes}")
+    if not any(fnmatch.fnmatchcase(grid, of) for grid in grids):
+        raise StudyError(f"{at}.of is {of}, which is no grid; there is {', '.join(grids)}")
+    return Table(name, of, kind, how, tuple(Path(each) for each in into))
