@@ -89,6 +89,15 @@ class Learner:
         """The predictors after 0, 1, 2, ... inner steps; none for a learner without steps."""
         return iter(())
 
+    def predictor(self, model: Model, params: Params, adapted: Params, problem: Problem) -> Predictor | None:
+        """The predictor whose `params` were `adapted`, made anew from these: so a file keeps one that has adapted.
+
+        None where its answers need more than that, such as the support texts. By default the model answers, where it
+        is the model's parameters that adapted, and nothing else.
+        """
+        of_the_model = all(name.startswith(("encoder.", "head.")) for name in adapted)
+        return Predictor.of(model, {**params, **adapted}, problem) if adapted and of_the_model else None
+
     def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
         """What meta-training descends: by default the query loss after adapting. A scalar."""
         query = episode.query
