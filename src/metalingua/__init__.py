@@ -1,8 +1,27 @@
 """Meta-learning for language: everything is a mapping. Importing this imports no torch."""
 
+import os
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metalingua.estimator import Estimator
 
 try:
     __version__ = version("metalingua")
 except PackageNotFoundError:  # a source tree on PYTHONPATH, not installed
     __version__ = "0+source"
+
+
+def load(path: "str | os.PathLike[str]", *, learner: str | None = None, kind: str | None = None) -> "Estimator":
+    """What a done run learned, as a scikit-learn estimator: `load(run).fit(texts, labels).predict(texts)`.
+
+    path     the folder of a done run, outputs/NAME/HASH, or a file that the estimator's `save` wrote
+    learner  a learner of the run's table, in place of the run's own
+    kind     "classification" or "regression"; None: classification, unless meta-training had ratings alone
+
+    Raises UserError. The first call imports torch, which takes seconds.
+    """
+    from metalingua.estimator import load as load_estimator
+
+    return load_estimator(path, learner=learner, kind=kind)

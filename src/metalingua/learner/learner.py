@@ -40,6 +40,7 @@ class Learner:
     needs_encoder whether it works by moving the encoder, of which something must then be learned
     of_tokens    whether it can tell hidden words, where an item is a token of a text and any token may be the answer
     reads_names  whether it reads what classes are called (`Examples.names`), so that every class needs a name
+    reads_frequency  whether it reads how frequent tokens are in meta-training text (`Inputs.frequency`)
     own_layers   whether it adds layers to the model, so that the model's outputs alone are not its answers
     vmaps        whether torch.vmap can run many tasks as one: no choice depends on a tensor's values, nothing reads the
                  texts, and gradients are taken by `descent`
@@ -56,6 +57,7 @@ class Learner:
     needs_encoder = False
     of_tokens = False
     reads_names = False
+    reads_frequency = False
     own_layers = False
     vmaps = False
     label = ""
