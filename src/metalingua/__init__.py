@@ -1,16 +1,21 @@
 """Meta-learning for language: everything is a mapping. Importing this imports no torch."""
 
 import os
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metalingua.estimator import Estimator
 
-try:
-    __version__ = version("metalingua")
-except PackageNotFoundError:  # a source tree on PYTHONPATH, not installed
-    __version__ = "0+source"
+
+def __getattr__(name: str) -> Any:
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version  # most of the time that this import would take
+
+    try:
+        return version("metalingua")
+    except PackageNotFoundError:  # a source tree on PYTHONPATH, not installed
+        return "0+source"
 
 
 def load(path: "str | os.PathLike[str]", *, learner: str | None = None, kind: str | None = None) -> "Estimator":

@@ -211,10 +211,9 @@ class _FewShot(BaseEstimator):
 
     def _way_out(self, problem: Problem) -> str:
         """Who can."""
-        others = [each for each in self.learned.others if each != self.learned.name]
-        able = ", ".join(_able(self.learned, problem))
-        here = f"load(run, learner=...) has {', '.join(others)} of this run beside it; " if others else ""
-        return f"{here}runs of these learners can: {able}"
+        others = ", ".join(self.learned.others)
+        here = f"load(run, learner=...) has {others} of this very run, which need no such head; " if others else ""
+        return f"{here}runs of these learners can: {', '.join(_able(self.learned, problem))}"
 
 
 class FewShotClassifier(ClassifierMixin, _FewShot):
@@ -286,7 +285,7 @@ class FewShotClassifier(ClassifierMixin, _FewShot):
         if self._learner().needs_head and self.learned.label_order == "fixed" and known and isinstance(labels[0], str):
             warnings.warn(
                 f"the trained head knows classes by their place ({', '.join(known[0])}): {', '.join(labels)} were "
-                "taken in this order; order=[...] sets another one",
+                "taken in this order; set `order` where it is another one",
                 stacklevel=3,
             )
         return labels
@@ -358,14 +357,21 @@ def load(path: str | os.PathLike[str], *, learner: str | None = None, kind: str 
         if learner or kind:
             raise EstimatorError(f"{path} is one saved estimator: learner and kind can be chosen of a run alone")
         return _saved(path)
-    learned = read_run(path, learner)
+    learned = _ready(read_run(path, learner))
     if kind is None:
         kind = "regression" if set(learned.heads) == {"regression"} else "classification"
     return FewShotRegressor(learned) if kind == "regression" else FewShotClassifier(learned)
 
 
+def _ready(learned: Learned) -> Learned:
+    """Built now, which may take seconds (an LSTM's loops are compiled), so that the first fit is as fast as all."""
+    _ = learned.encoder.size, learned.reader
+    return learned
+
+
 def _saved(path: Path) -> Estimator:
     learned, about, adapted = read_file(path)
+    _ready(learned)
     made = FewShotRegressor if about["kind"] == "regression" else FewShotClassifier
     estimator: Estimator = made(learned, **about["params_of"])
     if facts := about.get("fitted"):
@@ -432,6 +438,8 @@ def _text(text: Any, place: int) -> str:
 def _one_type(labels: list[Any]) -> np.ndarray:
     """[items] of labels that can be told apart and put in order. Raises EstimatorError."""
     kinds = {type(each) for each in labels}
+    if kinds == {int, float}:
+        kinds, labels = {float}, [float(each) for each in labels]
     if len(kinds) > 1:
         raise EstimatorError(f"labels are of several types, {', '.join(sorted(k.__name__ for k in kinds))}: give one")
     if kinds - {str, int, bool, float}:

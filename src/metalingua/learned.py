@@ -42,7 +42,7 @@ class Learned:
     heads       the heads that meta-training trained, to what their classes were called, a list a task, in the order of
                 their outputs; none for tasks whose classes have no place of their own
     scales      [lowest, highest] of the ratings that meta-training predicted
-    others      names of further learners of the run that can be loaded in place of this one
+    others      names of further learners of the run, those that need no trained head
     tokenizer   as its tokenizer.json has it
     params      what was meta-learned
     """
@@ -76,7 +76,7 @@ class Learned:
     def build(self, **settings: Any) -> Learner:
         """The learner, with `settings` in place of its own. Raises ValueError for one that it cannot have."""
         if unknown := [key for key in settings if key not in self.learner or key.startswith("_")]:
-            takes = ", ".join(key for key in self.learner if not key.startswith("_"))
+            takes = ", ".join(key for key in self.learner if not key.startswith("_") and key not in ("label", "tuned"))
             raise ValueError(f"settings has {unknown[0]!r}, and {self.name} takes {takes}")
         return _built({**self.learner, **settings})
 
@@ -189,7 +189,7 @@ def read_run(path: Path, name: str | None = None) -> Learned:
         label_order=config["task"]["label_order"],
         heads=heads,
         scales=scales,
-        others=[each for each in able if each != name],
+        others=[each for each in able if each not in (name, "majority") and not build(entries[each]).needs_head],
         tokenizer=tokenizer,
         params=weights,
     )
