@@ -73,7 +73,7 @@ class _FewShot(BaseEstimator):
             support = Examples(problem, inputs, targets, np.asarray(labels), self._named(names))
         predictor = self._predictor_of(learner, support)
         for name, value in predictor.params.items():
-            if torch.isnan(value).any():
+            if not torch.isfinite(value).all():
                 raise EstimatorError(
                     f"adapting left the range of numbers ({name}): lower its step size, settings={{'step_size': ...}}"
                 )
