@@ -9,6 +9,7 @@ import tracemalloc
 import warnings
 from dataclasses import replace
 
+import bert
 import joblib
 import numpy as np
 import pandas
@@ -500,3 +501,29 @@ def test_a_run_is_read_from_any_folder(run, maml, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert metalingua.load(run).learned.learner == maml.learned.learner
     assert maml.learned.model == {k: v for k, v in OmegaConf.to_container(config.model).items() if k != "init_from"}
+
+
+@pytest.mark.parametrize("tuning", ["frozen", "lora"])
+def test_a_pretrained_encoder_is_found_from_any_folder_and_its_tokenizer_remembers_no_stream(
+    tmp_path, monkeypatch, tuning
+):
+    (tmp_path / "checkout").mkdir()
+    folder = tiny.checkout(tmp_path / "checkout")
+    experiment = folder / "conf/experiment/tiny.yaml"  # of an LSTM: its settings go
+    lines = experiment.read_text().splitlines()
+    experiment.write_text("\n".join(line for line in lines if not line.startswith(("text:", "model:"))))
+    (folder / "bert").mkdir()
+    bert.save(folder / "bert", words=tiny.GOOD + tiny.BAD + tiny.PLAIN, vocab_size=60)
+    words = ["model=huggingface", "model.source.path=bert", f"model.tuning={tuning}", "learner=proto_maml",
+             "~learner.tuned", "compare=null", "reference=[]", "paths.outputs=outputs"]  # fmt: skip
+    code, _, err = tiny.train(folder, *words)
+    assert (code, err) == (0, "")
+    (run,) = (folder / "outputs/tiny").iterdir()
+    monkeypatch.chdir(tmp_path)
+    estimator = metalingua.load(run).set_params(batch_size=2).fit(TEXTS, ["a", "b", "c"] * 2)
+    before = estimator.outputs(ASKED)
+    np.testing.assert_allclose(metalingua.load(estimator.save("it")).outputs(ASKED), before, atol=1e-5)
+    assert not estimator.learned.reader._known
+    with pytest.warns(UserWarning, match="more than 12 tokens"):  # [CLS] and [SEP] are two of these
+        estimator.predict([" ".join(["bar"] * 10), " ".join(["bar"] * 11)])
+    assert estimator.cut_ == 1
