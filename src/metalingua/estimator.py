@@ -12,6 +12,7 @@ import numbers
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,7 +49,7 @@ class _FewShot(BaseEstimator):
     # after fit
     cut_: int
     problem_: Problem
-    _adapted: Params
+    adapted_: Params
     _support: Examples | None  # of a learner that reads queries to adapt: it adapts when it is asked
     _predictor: Predictor | None  # None: not made anew yet
 
@@ -71,13 +72,14 @@ class _FewShot(BaseEstimator):
         support = Examples(problem, inputs, targets, np.asarray(labels))
         if learner.reads_names:
             support = Examples(problem, inputs, targets, np.asarray(labels), self._named(names))
-        predictor = self._predictor_of(learner, support)
+        with _one_thread():
+            predictor = self._predictor_of(learner, support)
         for name, value in predictor.params.items():
             if not torch.isfinite(value).all():
                 raise EstimatorError(
                     f"adapting left the range of numbers ({name}): lower its step size, settings={{'step_size': ...}}"
                 )
-        self.problem_, self._adapted = problem, dict(predictor.params)
+        self.problem_, self.adapted_ = problem, dict(predictor.params)
         self._support = support if learner.transductive else None
         self._predictor = predictor
 
@@ -161,9 +163,9 @@ class _FewShot(BaseEstimator):
         return self._predictor
 
     def _restored(self) -> Predictor:
-        """A predictor made from nothing but `_adapted`. Raises EstimatorError where that cannot be."""
+        """A predictor made from nothing but `adapted_`. Raises EstimatorError where that cannot be."""
         learner, problem = self._learner(), self.problem_
-        found = learner.predictor(self._model(), self._params(problem), self._adapted, problem)
+        found = learner.predictor(self._model(), self._params(problem), self.adapted_, problem)
         if found is None or self._support is not None:
             raise EstimatorError(
                 f"{learner.label} answers from the texts that it was fitted on, and a file holds none of these: save "
@@ -182,7 +184,7 @@ class _FewShot(BaseEstimator):
         adapted: Mapping[str, Tensor] = {}
         if hasattr(self, "problem_"):
             self._restored()
-            about["fitted"], adapted = self._facts(), self._adapted
+            about["fitted"], adapted = self._facts(), self.adapted_
         self.learned.write(Path(path), about, adapted)
         return Path(path)
 
@@ -226,7 +228,8 @@ class FewShotClassifier(ClassifierMixin, _FewShot):
     settings    of the learner, in place of those that the run chose on meta-validation: {"steps": 10}
     batch_size  texts that are answered together
 
-    After fit: `classes_`, ascending; `cut_`, texts that were longer than the model reads.
+    After fit: `classes_`, ascending; `cut_`, how many texts were longer than the model reads; `adapted_`, what adapting
+    changed or made, by the names that the learner gives it (a parameter of the model has its own name).
     """
 
     def __init__(
@@ -363,9 +366,23 @@ def load(path: str | os.PathLike[str], *, learner: str | None = None, kind: str 
     return FewShotRegressor(learned) if kind == "regression" else FewShotClassifier(learned)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in a run: on ten texts, torch's helpers only wait for cores that others use, several times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _ready(learned: Learned) -> Learned:
-    """Built now, which may take seconds (an LSTM's loops are compiled), so that the first fit is as fast as all."""
-    _ = learned.encoder.size, learned.reader
+    """Built and used once, which may take seconds (an LSTM's loops are compiled, a pretrained model is read), so that
+    the first fit is as fast as all."""
+    inputs = pad(learned.reader.encode(["once"], learned.max_length), ["once"])
+    with torch.no_grad():
+        Model(learned.encoder, {}).features(learned.params, inputs)
     return learned
 
 
@@ -376,7 +393,7 @@ def _saved(path: Path) -> Estimator:
     estimator: Estimator = made(learned, **about["params_of"])
     if facts := about.get("fitted"):
         estimator._recall(facts)
-        estimator._adapted, estimator._support, estimator._predictor = adapted, None, None
+        estimator.adapted_, estimator._support, estimator._predictor = adapted, None, None
     return estimator
 
 

@@ -225,7 +225,7 @@ def _trained(config: Config, any_at_all: bool) -> tuple[dict[str, list[list[str]
             ends = [corpus["rating_range"][0], *cuts, corpus["rating_range"][1]]
             names = [f"{low:g} to {high:g}" for low, high in zip(ends, ends[1:], strict=False)]
         if len(names) == ways and names not in called:
-            called.append(names)
+            called.insert(len(called) if cuts else 0, names)  # words first
     return heads, scales
 
 
