@@ -12,6 +12,9 @@ FLOORS = [  # from the ground up; rooms of one floor do not import each other
     {"model"},  # reads inputs, and knows problems
     {"learner"},
     {"training"},
+    {"learned"},
+    {"estimator"},
+    {"predict"},
     {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,8 +1,32 @@
 """Meta-learning for language: everything is a mapping. Importing this imports no torch."""
 
-from importlib.metadata import PackageNotFoundError, version
+import os
+from typing import TYPE_CHECKING, Any
 
-try:
-    __version__ = version("metalingua")
-except PackageNotFoundError:  # a source tree on PYTHONPATH, not installed
-    __version__ = "0+source"
+if TYPE_CHECKING:
+    from metalingua.estimator import Estimator
+
+
+def __getattr__(name: str) -> Any:
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version  # most of the time that this import would take
+
+    try:
+        return version("metalingua")
+    except PackageNotFoundError:  # a source tree on PYTHONPATH, not installed
+        return "0+source"
+
+
+def load(path: "str | os.PathLike[str]", *, learner: str | None = None, kind: str | None = None) -> "Estimator":
+    """What a done run learned, as a scikit-learn estimator: `load(run).fit(texts, labels).predict(texts)`.
+
+    path     the folder of a done run, outputs/NAME/HASH, or a file that the estimator's `save` wrote
+    learner  a learner of the run's table, in place of the run's own
+    kind     "classification" or "regression"; None: classification, unless meta-training had ratings alone
+
+    Raises UserError. The first call imports torch, which takes seconds.
+    """
+    from metalingua.estimator import load as load_estimator
+
+    return load_estimator(path, learner=learner, kind=kind)

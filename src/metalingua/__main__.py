@@ -1,4 +1,5 @@
-"""`python -m metalingua`: looks at results and at the environment. Only `export` imports torch."""
+"""`python -m metalingua`: looks at results and at the environment, and uses what a run learned. Only `export` and
+`predict` import torch."""
 
 import argparse
 import sys
@@ -76,6 +77,21 @@ def _parser() -> argparse.ArgumentParser:
         "study", help="many runs: plan, run, status, resume, retry, table, report, compare, ..."
     )
     study_commands(study)
+
+    predict = commands.add_parser("predict", help="adapt what a run learned to labelled texts, and label other texts")
+    predict.add_argument("run", type=Path, metavar="RUN", help="a done run, or a file that an estimator's save wrote")
+    predict.add_argument("texts", metavar="TEXTS", help="a file of UTF-8 texts, a text a line; -: the standard input")
+    predict.add_argument(
+        "--support", type=Path, metavar="FILE", help="labelled texts to adapt to: csv, tsv, jsonl or parquet"
+    )
+    predict.add_argument("--text-column", default="text", metavar="NAME", help="of --support (text)")
+    predict.add_argument("--label-column", default="label", metavar="NAME", help="of --support (label)")
+    predict.add_argument("--learner", metavar="NAME", help="of the run's table, in place of its own")
+    predict.add_argument("--ratings", action="store_true", help="labels are numbers on the run's scale of ratings")
+    predict.add_argument("--order", nargs="+", metavar="LABEL", help="the labels as the trained head has its classes")
+    predict.add_argument("--format", choices=("csv", "jsonl"), default="csv", help="of what is written (csv)")
+    predict.add_argument("--output", type=Path, metavar="FILE", help="in place of the standard output")
+    predict.set_defaults(do=_predict)
     return parser
 
 
@@ -191,6 +207,13 @@ def _export(options: argparse.Namespace) -> int:
 
     print(*export(options.run, options.folder), sep="\n")
     return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from metalingua.predict import predict
+
+    how = {key: value for key, value in vars(options).items() if key not in ("do", "run", "texts")}
+    return predict(options.run, options.texts, **how)
 
 
 if __name__ == "__main__":

@@ -184,7 +184,10 @@ def main():
         ("launches until all was done", found.launches),
         ("runs that were resumed", found.resumed),
         ("runs lost", len(found.lost)),
-        ("results, weights, episodes and tables equal to an undisturbed sweep, bit for bit", "yes" if found.equal else "NO"),
+        (
+            "results, weights, episodes and tables equal to an undisturbed sweep, bit for bit",
+            "yes" if found.equal else "NO",
+        ),
         ("minutes", f"{found.seconds / 60:.1f}"),
     ]
     text = "| | |\n| --- | ---: |\n" + "\n".join(f"| {name} | {value} |" for name, value in rows)

@@ -12,6 +12,7 @@ from metalingua.learner.inner import GRADIENT_DESCENT, Inner
 from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
+from metalingua.problem.problem import Problem
 from metalingua.task.episode import Examples
 
 CONTEXT = "learner.context"
@@ -70,8 +71,11 @@ class Cavia(Learner):
             return of_theta(conditioned(model, params, fast))
 
         for fast in descent(loss, start, update, steps=self.steps, order=self.order):
-            told = Predictor.of(model, {**params, **conditioned(model, params, fast)}, support.problem)
-            yield Predictor(told.outputs, fast)
+            yield self.predictor(model, params, fast, support.problem)
+
+    def predictor(self, model: Model, params: Params, adapted: Params, problem: Problem) -> Predictor:
+        told = Predictor.of(model, {**params, **conditioned(model, params, adapted)}, problem)
+        return Predictor(told.outputs, adapted)
 
 
 def conditioned(model: Model, params: Params, context: Params) -> Params:

@@ -35,13 +35,14 @@ class CosineProtoNet(Learner):
         return None if problem.outputs > 1 else NO_CLASSES
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        def directions(inputs: Inputs) -> Tensor:
-            return normalize(model.features(params, inputs), dim=-1)
+        directions = normalize(model.features(params, support.inputs), dim=-1)
+        prototypes = normalize(means(directions, support.problem.codes(support.targets)), dim=-1)
+        return self.predictor(model, params, {"prototypes": prototypes}, support.problem)
 
-        prototypes = normalize(means(directions(support.inputs), support.problem.codes(support.targets)), dim=-1)
-
+    def predictor(self, model: Model, params: Params, adapted: Params, problem: Problem) -> Predictor:
         def outputs(inputs: Inputs) -> Tensor:
             """Cosines divided by the temperature, [items, ways], in place of logits."""
-            return directions(inputs) @ prototypes.T / self.temperature
+            directions = normalize(model.features(params, inputs), dim=-1)
+            return directions @ adapted["prototypes"].T / self.temperature
 
-        return Predictor(outputs, {"prototypes": prototypes})
+        return Predictor(outputs, adapted)

@@ -38,6 +38,7 @@ class DistributionalSignatures(Learner):
 
     training = "meta"
     needs_table = True
+    reads_frequency = True
     vmaps = False  # it packs texts by their lengths, which a batch of tasks does not share
 
     @limited("learner")

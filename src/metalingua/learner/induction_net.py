@@ -55,20 +55,24 @@ class InductionNet(Learner):
         }
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        own = {name: params[f"learner.induction_net.{name}"] for name in
-               ("induction.weight", "induction.bias", "tensor", "score.weight", "score.bias")}  # fmt: skip
         features = model.features(params, support.inputs)
-        encoded = squash(linear(features, own["induction.weight"], own["induction.bias"]))
+        weight, bias = (params[f"learner.induction_net.induction.{part}"] for part in ("weight", "bias"))
         members = support.problem.codes(support.targets).t() > 0  # [ways, items]
-        classes = routed(encoded, members, self.routings)
-        forms = torch.einsum("cd,hde->hce", classes, own["tensor"])  # [slices, ways, size]
+        classes = routed(squash(linear(features, weight, bias)), members, self.routings)
+        return self.predictor(model, params, {"classes": classes}, support.problem)
+
+    def predictor(self, model: Model, params: Params, adapted: Params, problem: Problem) -> Predictor:
+        tensor, weight, bias = (
+            params[f"learner.induction_net.{name}"] for name in ("tensor", "score.weight", "score.bias")
+        )
+        forms = torch.einsum("cd,hde->hce", adapted["classes"], tensor)  # [slices, ways, size]
 
         def outputs(inputs: Inputs) -> Tensor:
             """Scores before their sigmoid, [items, ways]: the neural tensor layer."""
             relation = torch.einsum("qe,hce->qch", model.features(params, inputs), forms).relu()
-            return linear(relation, own["score.weight"], own["score.bias"]).squeeze(-1)
+            return linear(relation, weight, bias).squeeze(-1)
 
-        return Predictor(outputs, {"classes": classes})
+        return Predictor(outputs, adapted)
 
     def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
         """The squared error of every score in 0 .. 1; its mean over all pairs, where the paper sums."""

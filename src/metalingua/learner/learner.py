@@ -40,6 +40,7 @@ class Learner:
     needs_encoder whether it works by moving the encoder, of which something must then be learned
     of_tokens    whether it can tell hidden words, where an item is a token of a text and any token may be the answer
     reads_names  whether it reads what classes are called (`Examples.names`), so that every class needs a name
+    reads_frequency  whether it reads how frequent tokens are in meta-training text (`Inputs.frequency`)
     own_layers   whether it adds layers to the model, so that the model's outputs alone are not its answers
     vmaps        whether torch.vmap can run many tasks as one: no choice depends on a tensor's values, nothing reads the
                  texts, and gradients are taken by `descent`
@@ -56,6 +57,7 @@ class Learner:
     needs_encoder = False
     of_tokens = False
     reads_names = False
+    reads_frequency = False
     own_layers = False
     vmaps = False
     label = ""
@@ -88,6 +90,15 @@ class Learner:
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         """The predictors after 0, 1, 2, ... inner steps; none for a learner without steps."""
         return iter(())
+
+    def predictor(self, model: Model, params: Params, adapted: Params, problem: Problem) -> Predictor | None:
+        """The predictor whose `params` were `adapted`, made anew from these: so a file keeps one that has adapted.
+
+        None where its answers need more than that, such as the support texts. By default the model answers, where it
+        is the model's parameters that adapted, and nothing else.
+        """
+        of_the_model = all(name.startswith(("encoder.", "head.")) for name in adapted)
+        return Predictor.of(model, {**params, **adapted}, problem) if adapted and of_the_model else None
 
     def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
         """What meta-training descends: by default the query loss after adapting. A scalar."""

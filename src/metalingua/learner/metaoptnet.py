@@ -63,11 +63,13 @@ class MetaOptNet(Learner):
         x = features.double()
         dual = solved(x @ x.t(), support.problem.codes(support.targets).double(), self.penalty)
         weights = (x.t() @ dual).to(features.dtype)  # [size, ways]
+        return self.predictor(model, params, {"weights": weights}, support.problem)
 
+    def predictor(self, model: Model, params: Params, adapted: Params, problem: Problem) -> Predictor:
         def outputs(inputs: Inputs) -> Tensor:
-            return params["learner.metaoptnet.scale"] * (model.features(params, inputs) @ weights)
+            return params["learner.metaoptnet.scale"] * (model.features(params, inputs) @ adapted["weights"])
 
-        return Predictor(outputs, {"weights": weights})
+        return Predictor(outputs, adapted)
 
 
 def solved(gram: Tensor, codes: Tensor, penalty: float) -> Tensor:

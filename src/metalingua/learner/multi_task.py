@@ -2,6 +2,7 @@
 
 from metalingua.learner.learner import Learner, Predictor
 from metalingua.model.model import Model, Params
+from metalingua.problem.problem import Problem
 from metalingua.task.episode import Examples
 from metalingua.text.batch import Inputs
 
@@ -19,4 +20,7 @@ class MultiTask(Learner):
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         """Ignores the support set, but for which problem it poses."""
-        return Predictor(lambda inputs: model.outputs(params, inputs, support.problem), {})
+        return self.predictor(model, params, {}, support.problem)
+
+    def predictor(self, model: Model, params: Params, adapted: Params, problem: Problem) -> Predictor:
+        return Predictor(Predictor.of(model, params, problem).outputs)

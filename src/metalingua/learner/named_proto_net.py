@@ -58,8 +58,10 @@ class NamedProtoNet(Learner):
         classes = support.problem.codes(support.targets).to(features.dtype)  # [items, ways], 1 for a text's own class
         worth = params[WORTH].exp()
         prototypes = (classes.T @ features + worth * names) / (classes.sum(0).unsqueeze(1) + worth)
+        return self.predictor(model, params, {"prototypes": prototypes}, support.problem)
 
+    def predictor(self, model: Model, params: Params, adapted: Params, problem: Problem) -> Predictor:
         def outputs(inputs: Inputs) -> Tensor:
-            return -distances(model.features(params, inputs), prototypes)
+            return -distances(model.features(params, inputs), adapted["prototypes"])
 
-        return Predictor(outputs, {"prototypes": prototypes})
+        return Predictor(outputs, adapted)

@@ -39,15 +39,21 @@ class NearestCentroid(Learner):
         return None if problem.outputs > 1 else NO_CLASSES
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        def features(inputs: Inputs) -> Tensor:
-            found = model.features(params, inputs)
-            return normalize(found, dim=-1) if self.distance == "cosine" else found
+        features = self._features(model, params, support.inputs)
+        centroids = means(features, support.problem.codes(support.targets))
+        return self.predictor(model, params, {"centroids": centroids}, support.problem)
 
-        centroids = means(features(support.inputs), support.problem.codes(support.targets))
+    def predictor(self, model: Model, params: Params, adapted: Params, problem: Problem) -> Predictor:
+        centroids = adapted["centroids"]
 
         def outputs(inputs: Inputs) -> Tensor:  # [items, ways], higher is nearer
+            features = self._features(model, params, inputs)
             if self.distance == "cosine":
-                return features(inputs) @ normalize(centroids, dim=-1).T
-            return -distances(features(inputs), centroids)
+                return features @ normalize(centroids, dim=-1).T
+            return -distances(features, centroids)
 
-        return Predictor(outputs, {"centroids": centroids})
+        return Predictor(outputs, adapted)
+
+    def _features(self, model: Model, params: Params, inputs: Inputs) -> Tensor:
+        found = model.features(params, inputs)
+        return normalize(found, dim=-1) if self.distance == "cosine" else found

@@ -25,9 +25,11 @@ class ProtoNet(Learner):
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         classes = support.problem.codes(support.targets)  # [items, ways], 1 for a text's own class
         prototypes = means(model.features(params, support.inputs), classes)
+        return self.predictor(model, params, {"prototypes": prototypes}, support.problem)
 
+    def predictor(self, model: Model, params: Params, adapted: Params, problem: Problem) -> Predictor:
         def outputs(inputs: Inputs) -> Tensor:
             """Minus the squared distances, [items, ways], in place of logits."""
-            return -distances(model.features(params, inputs), prototypes)
+            return -distances(model.features(params, inputs), adapted["prototypes"])
 
-        return Predictor(outputs, {"prototypes": prototypes})
+        return Predictor(outputs, adapted)

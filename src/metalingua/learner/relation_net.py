@@ -45,19 +45,22 @@ class RelationNet(Learner):
         return params
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        own = {name: params[f"learner.relation_net.{name}"] for name in
-               ("hidden.weight", "hidden.bias", "score.weight", "score.bias")}  # fmt: skip
         features = model.features(params, support.inputs)
         classes = support.problem.codes(support.targets).to(features).t() @ features  # [ways, size]
+        return self.predictor(model, params, {"classes": classes}, support.problem)
+
+    def predictor(self, model: Model, params: Params, adapted: Params, problem: Problem) -> Predictor:
+        own = {name: params[f"learner.relation_net.{name}"] for name in
+               ("hidden.weight", "hidden.bias", "score.weight", "score.bias")}  # fmt: skip
         of_class, of_text = own["hidden.weight"].split(model.encoder.size, dim=1)
-        from_classes = linear(classes, of_class, own["hidden.bias"])  # [ways, hidden]
+        from_classes = linear(adapted["classes"], of_class, own["hidden.bias"])  # [ways, hidden]
 
         def outputs(inputs: Inputs) -> Tensor:
             """Scores before their sigmoid, [items, ways]. The two halves of a pair meet only in a sum."""
             from_texts = linear(model.features(params, inputs), of_text).unsqueeze(1)
             return linear((from_texts + from_classes).relu(), own["score.weight"], own["score.bias"]).squeeze(-1)
 
-        return Predictor(outputs, {"classes": classes})
+        return Predictor(outputs, adapted)
 
     def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
         """Equation 2: the squared error of every score in 0 .. 1; its mean over all pairs, where the paper sums."""

@@ -37,20 +37,23 @@ class Ridge(Learner):
         return {f"learner.ridge.{k}.{name}": torch.tensor(value) for k in kinds for name, value in start.items()}
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        own = f"learner.ridge.{_kind(support.problem)}"
-        scale, bias = params[f"{own}.log_scale"].exp(), params[f"{own}.bias"]
         features = _with_one(model.features(params, support.inputs))
         codes = support.problem.codes(support.targets)
-        weights = ridge_weights(features, codes, params[f"{own}.log_penalty"].exp())  # [size + 1, outputs]
+        penalty = params[f"{_own(support.problem)}.log_penalty"].exp()
+        weights = ridge_weights(features, codes, penalty)  # [size + 1, outputs]
+        return self.predictor(model, params, {"weights": weights}, support.problem)
+
+    def predictor(self, model: Model, params: Params, adapted: Params, problem: Problem) -> Predictor:
+        scale, bias = params[f"{_own(problem)}.log_scale"].exp(), params[f"{_own(problem)}.bias"]
 
         def outputs(inputs: Inputs) -> Tensor:
-            return scale * (_with_one(model.features(params, inputs)) @ weights) + bias
+            return scale * (_with_one(model.features(params, inputs)) @ adapted["weights"]) + bias
 
-        return Predictor(outputs, {"weights": weights})
+        return Predictor(outputs, adapted)
 
 
-def _kind(problem: Problem) -> str:
-    return "classes" if problem.outputs > 1 else "number"
+def _own(problem: Problem) -> str:
+    return f"learner.ridge.{'classes' if problem.outputs > 1 else 'number'}"
 
 
 def _with_one(features: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from metalingua.learner.learner import Learner, Predictor
 from metalingua.model.model import Model, Params
+from metalingua.problem.problem import Problem
 from metalingua.task.episode import Examples
 from metalingua.text.batch import Inputs
 
@@ -21,12 +22,13 @@ class Rules(Learner):
         self.label = label
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        """Ignores the support set, but for how many classes it has.
+        """Ignores the support set, but for how many classes it has."""
+        return self.predictor(model, params, {}, support.problem)
 
-        Classes stand at equal distances from -1 to 1, the nearest one is the answer; a number is the compound itself,
-        on the -1 .. 1 scale that targets have.
-        """
-        ways = support.problem.outputs
+    def predictor(self, model: Model, params: Params, adapted: Params, problem: Problem) -> Predictor:
+        """Classes stand at equal distances from -1 to 1, the nearest one is the answer; a number is the compound
+        itself, on the -1 .. 1 scale that targets have."""
+        ways = problem.outputs
         places = torch.linspace(-1, 1, ways)
 
         def outputs(inputs: Inputs) -> Tensor:

@@ -59,7 +59,10 @@ class Warp(Learner):
             return plain(warped(model, params, fast, problem))
 
         for fast in descent(loss, start, update, steps=self.steps, order=self.order):
-            yield Predictor(Predictor.of(model, warped(model, params, fast, problem), problem).outputs, fast)
+            yield self.predictor(model, params, fast, problem)
+
+    def predictor(self, model: Model, params: Params, adapted: Params, problem: Problem) -> Predictor:
+        return Predictor(Predictor.of(model, warped(model, params, adapted, problem), problem).outputs, adapted)
 
 
 def warped(model: Model, params: Params, fast: Params, problem: Problem) -> Params:

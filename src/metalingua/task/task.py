@@ -200,7 +200,7 @@ def make_task(
         return task(
             labels=np.array([index[label] for label in labels or ()]),
             classes=tuple(index),
-            names=_names(chosen, label_words or {}),
+            names=called(chosen, label_words or {}),
         )
     low, high = (float(end) for end in scale or (ratings.min(), ratings.max()))
     if rule.rating:
@@ -210,7 +210,7 @@ def make_task(
     return task(labels=np.searchsorted(cuts, ratings, side="left"), classes=classes)
 
 
-def _names(labels: Sequence[str], words: Mapping[str, str]) -> tuple[str, ...] | None:
+def called(labels: Sequence[str], words: Mapping[str, str]) -> tuple[str, ...] | None:
     """`words` of a label, or itself with spaces for underscores and hyphens; None if a name has no letter in it."""
     names = tuple(words.get(label, label.replace("_", " ").replace("-", " ")) for label in labels)
     return names if all(any(letter.isalpha() for letter in name) for name in names) else None
