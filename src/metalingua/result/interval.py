@@ -58,7 +58,7 @@ def bootstrap_over_episodes(values: Sequence[float] | numpy.ndarray, seed: int =
     Raises ValueError for fewer than 2 values or a value that is not finite. Constant values give a width of 0.
     """
     episodes = _finite(values)
-    method = "95 % interval over episodes, given this seed"
+    method = f"95 % interval over {len(episodes)} episodes, given this seed"
     if (episodes == episodes[0]).all():  # no resample differs; going on would only add rounding noise
         constant = float(episodes[0])
         return Interval(constant, constant, constant, len(episodes), method)
