@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Run = tuple[Mapping[str, Any], "pandas.DataFrame"]  # what read_run returns
 Seen = dict[str, "pandas.DataFrame"]  # of one run and target: learner -> its episodes, indexed by number
+COLUMNS = {"accuracy": ("accuracy", "balanced_accuracy"), "rmse": ("rmse",)}  # metric -> what is printed of an episode
 
 
 def agree(results: Sequence[Mapping[str, Any]]) -> None:

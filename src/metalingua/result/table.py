@@ -9,7 +9,7 @@ import numpy
 from metalingua.result.cost import flops_of, largest, median, reached, steps_of, trained
 from metalingua.result.interval import FEWEST_EPISODES, Interval, bootstrap_over_episodes, mean_over_seeds
 from metalingua.result.layout import Cell, Grid, as_latex, as_markdown, escaped, notes_as_markdown
-from metalingua.result.paired import Run, Seen, agree, episodes_of
+from metalingua.result.paired import COLUMNS, Run, Seen, agree, episodes_of
 from metalingua.result.run import RunError
 from metalingua.result.significance import LEVEL, Significance, enough, exact, holm, sign_flip, smallest
 from metalingua.result.source import Source, source
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 Pair = tuple[str, str]
-COLUMNS = {"accuracy": ("accuracy", "balanced_accuracy"), "rmse": ("rmse",)}  # metric -> what is printed of an episode
 
 
 @dataclass(frozen=True)
