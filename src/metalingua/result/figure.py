@@ -152,7 +152,7 @@ def adapting(runs: Sequence[Run], target: str) -> "Figure | None":
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.subplots()
     _adapting(axes, runs, target)
-    axes.set_title("")
+    axes.set_title("", loc="left")
     return figure
 
 
@@ -182,32 +182,46 @@ def learning(runs: Sequence[Run]) -> "Figure | None":
     return figure
 
 
-def costs(table: Table) -> "Figure":
-    """Score on one target against milliseconds to adapt and, where some learner has them, seconds of meta-training."""
+def costs(table: Table, names: int) -> "Figure":
+    """Score on one target against milliseconds to adapt and, where some learner has them, seconds of meta-training.
+
+    names  how many learners at most are all named; of more, those that no other beats in score and cost, the run's own
+           and those that others are compared with, and the rest are grey
+    """
     from matplotlib.figure import Figure
 
     facts: list[tuple[str, Callable[[Row], float | None]]] = [("ms to adapt", lambda row: row.adapt_milliseconds)]
     if any(row.training_seconds for row in table.rows):
         facts.append(("seconds of meta-training", lambda row: row.training_seconds))
-    figure = Figure(figsize=(6.4 if len(facts) == 1 else 11, max(3.4, 0.9 + 0.19 * len(table.rows))),
-                    layout="constrained")  # fmt: skip
+    figure = Figure(figsize=(6.4 if len(facts) == 1 else 11, 3.8), layout="constrained")
     panels = figure.subplots(1, len(facts), squeeze=False, sharey=True)[0]
     for axes, (name, fact) in zip(panels, facts, strict=True):
         ends = []
-        for place, row in enumerate(table.rows):
-            if (x := fact(row)) is None or x <= 0:
-                continue
-            colour = COLOURS[place % len(COLOURS)]
+        known = [(place, row, x) for place, row in enumerate(table.rows) if (x := fact(row)) and x > 0]
+        for place, row, x in known:
+            named = (
+                len(table.rows) <= names
+                or place == 0
+                or row.learner in table.references
+                or not any(cost <= x and _better(table, other, row) for _, other, cost in known)
+            )
+            colour = COLOURS[place % len(COLOURS)] if named else GREY
             axes.plot([x, x], [row.score.low, row.score.high], color=colour, linewidth=1, alpha=0.6)
             axes.plot(x, row.score.estimate, color=colour, markersize=6 if place else 8, linestyle="none",
                       marker=MARKERS[(place + place // len(COLOURS)) % len(MARKERS)])  # fmt: skip
-            ends.append((x, row.score.estimate, row.name, colour))
+            if named:
+                ends.append((x, row.score.estimate, row.name, colour))
         axes.set_xscale("log")
         axes.set_xlabel(name, fontsize=9)
         _plain(axes, "")
         _label_ends(axes, ends)
     panels[0].set_ylabel(table.score_name + (" (lower is better)" if table.metric == "rmse" else ""), fontsize=9)
     return figure
+
+
+def _better(table: Table, one: Row, other: Row) -> bool:
+    difference = one.score.estimate - other.score.estimate
+    return difference < 0 if table.metric == "rmse" else difference > 0
 
 
 def svg(figure: "Figure", name: str, alt: str) -> str:

@@ -1,6 +1,7 @@
 """A study as one HTML page that needs nothing else: its question, tables that sort, figures, configs."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -17,6 +18,9 @@ from metalingua.result.table import Table, grids
 
 MATRIX = 10  # learners, of which a matrix still shows intervals; of more, they show where a mouse rests
 LONGEST = 90  # characters of a setting that are shown
+_COST = "Bars are the intervals of the table; the axis is logarithmic."
+_NAMED = " Named and coloured: what no other beats in both, and what others are compared with."
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
@@ -102,6 +106,7 @@ def _study(runs: Sequence[Run], made: Sequence[Table], at: str) -> str:
     for place, (table, grid) in enumerate(zip(made, scores, strict=True)):
         here = f"{at}t{place}"
         label = "lower is better" if table.metric == "rmse" else "higher is better"
+        wide = any(row.training_seconds for row in table.rows)  # two panels
         drawn = [
             _figure("Scores", f"Mean and {table.method}; {label}.",
                     svg(intervals(table), f"{here}i", f"Score of every learner on {table.title}"))
@@ -111,8 +116,8 @@ def _study(runs: Sequence[Run], made: Sequence[Table], at: str) -> str:
             how = "mean over seeds" if len(runs) > 1 else f"seed {runs[0][0]['seed']}"
             drawn.append(_figure("Adaptation", f"Accuracy on the queries after each inner step, {how}.",
                                  svg(curve, f"{here}a", f"Accuracy by inner step on {table.title}")))  # fmt: skip
-        against = _figure("Cost against score", "Bars are the intervals of the table; the axis is logarithmic.",
-                          svg(costs(table), f"{here}c", f"Score against cost on {table.title}"), wide=True)  # fmt: skip
+        against = _figure("Cost against score", _COST + (_NAMED if len(table.rows) > MATRIX else ""),
+                          svg(costs(table, MATRIX), f"{here}c", f"Score against cost on {table.title}"), wide)  # fmt: skip
         panels.append(
             f'<div class="panel" id="{here}" data-title="{escape(table.title)}">\n{_grid(grid)}\n'
             f'<div class="figures">{"".join(drawn)}{against}</div>\n{_matrix(runs, table)}\n</div>'
@@ -149,8 +154,10 @@ def _cell(cell: Cell) -> str:
     text = f"<strong>{escape(estimate)}</strong>" if cell.bold else escape(estimate)
     text += "*" * cell.starred
     if not bracket:
-        return f"<td>{text}</td>" if cell.value is None else f'<td data-value="{cell.value!r}">{text}</td>'
-    return f'<td class="score" data-value="{cell.value!r}">{text} <span class="ci">[{escape(ends)}</span></td>'
+        return f"<td>{text}</td>" if cell.value is None else f'<td data-value="{float(cell.value)!r}">{text}</td>'
+    return (
+        f'<td class="score" data-value="{float(cell.value or 0)!r}">{text} <span class="ci">[{escape(ends)}</span></td>'
+    )
 
 
 def _matrix(runs: Sequence[Run], table: Table) -> str:
@@ -233,10 +240,7 @@ def _settings(configs: Mapping[str, Mapping[str, Any]]) -> str:
 def _setting(value: str | None) -> Cell:
     if value is None:
         return Cell("–")
-    try:
-        number = float(value)
-    except ValueError:
-        number = None
+    number = float(value) if NUMBER.fullmatch(value) else None
     return Cell(value if len(value) <= LONGEST else f"{value[:LONGEST]}…", number)
 
 
@@ -253,7 +257,5 @@ def _markdown(text: str) -> str:
     from markdown_it import MarkdownIt
 
     made = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text.replace("<br>", "\\"))
-    made = made.replace(
-        "<table>", '<div class="scroll" role="region" aria-label="table" tabindex="0"><table class="sorts">'
-    )
-    return made.replace("</table>", "</table></div>")
+    opened, _, closed = _scroll("table", '<table class="sorts">|').partition("|")
+    return made.replace("<table>", opened).replace("</table>", f"</table>{closed}")
