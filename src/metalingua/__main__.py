@@ -9,7 +9,7 @@ from pathlib import Path
 from metalingua.error import UserError
 from metalingua.study.commands import add as study_commands
 
-FORMATS = ("terminal", "markdown", "csv")
+FORMATS = ("terminal", "markdown", "csv", "latex")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -103,10 +103,12 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _table(options: argparse.Namespace) -> int:
     from metalingua.result.run import read_run
-    from metalingua.result.table import csv, markdown, tables, terminal
+    from metalingua.result.table import csv, latex, markdown, tables, terminal, terminal_cost
 
-    if options.into and options.format == "csv":
-        raise UserError("--into writes Markdown; leave out --format csv, or redirect the output to a file")
+    if options.into and options.format in ("csv", "latex"):
+        raise UserError(
+            f"--into writes Markdown; leave out --format {options.format}, or redirect the output to a file"
+        )
     runs = [read_run(path) for path in _done(options)]
     made = tables(runs)
     if options.figure:
@@ -125,8 +127,9 @@ def _table(options: argparse.Namespace) -> int:
             console = Console(width=100)
         for table in made:
             console.print(terminal(table), "")
+        console.print(terminal_cost(made), "")
     else:
-        print({"markdown": markdown, "csv": csv}[options.format](made), end="")
+        print({"markdown": markdown, "csv": csv, "latex": latex}[options.format](made), end="")
     return 0
 
 

@@ -1,12 +1,17 @@
-"""The two figures of a run: learners compared, and accuracy against inner steps. Drawn without a display."""
+"""Figures of runs: learners compared, learning, adapting, and what it costs. Drawn without a display."""
 
 import os
-from collections.abc import Sequence
-from io import BytesIO
+import re
+from collections.abc import Callable, Sequence
+from io import BytesIO, StringIO
 from typing import TYPE_CHECKING
 
+import numpy
+
+from metalingua.result.cost import trained
+from metalingua.result.paired import Run
 from metalingua.result.run import RunError, write_atomically
-from metalingua.result.table import Run, Table, tables
+from metalingua.result.table import Row, Table, tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +21,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX"
 GREY = "#767676"
+End = tuple[float, float, str, str]  # x, y, label, colour
 
 
 def comparison(runs: Sequence[Run], path: str | os.PathLike[str]) -> None:
@@ -69,54 +75,198 @@ def adaptation(run: Run, path: str | os.PathLike[str]) -> None:
     """Write a PNG to `path`: mean query accuracy after each inner step, one panel a classification target, one line a
     learner that has a curve in result["curves"]. Raises RunError where there is none."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     result, _ = run
-    curves, settings = result.get("curves") or {}, result["settings"]
-    order = [name for name in dict.fromkeys([result["learner"], *settings]) if name in curves]
+    order = _with_curves([run])
     targets = [name for name, about in result["targets"].items()
-               if about["metric"] == "accuracy" and any(name in curves[learner] for learner in order)]  # fmt: skip
+               if about["metric"] == "accuracy" and any(name in result["curves"][each] for each in order)]  # fmt: skip
     if not targets:
         raise RunError(f"run {result['hash']} has no accuracy by inner step to draw")
     figure = Figure(figsize=(1.2 + 4.2 * len(targets), 3.4), layout="constrained")
     panels = figure.subplots(1, len(targets), squeeze=False)[0]
     for axes, target in zip(panels, targets, strict=True):
-        ends = []
-        for place, learner in enumerate(order):
-            curve = curves[learner].get(target)
-            if not curve:
-                continue
-            colour, percent = COLOURS[place % len(COLOURS)], [100 * value for value in curve["accuracy"]]
-            axes.plot(curve["steps"], percent, color=colour, linewidth=2.2 if place == 0 else 1.4, markersize=4,
-                      marker=MARKERS[place % len(MARKERS)])  # fmt: skip
-            ends.append((curve["steps"][-1], percent[-1], settings[learner]["label"], colour))
-        about = result["targets"][target]
-        if about.get("ways"):
-            axes.axhline(100 / about["ways"], color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-            axes.annotate("chance", (1, 100 / about["ways"]), (-2, 2), xycoords=("axes fraction", "data"),
-                          textcoords="offset points", ha="right", fontsize=7, color=GREY)  # fmt: skip
-        axes.margins(y=0.1)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("inner steps", fontsize=9)
-        axes.set_ylabel("accuracy, %", fontsize=9)
-        _plain(axes, about["title"])
-        _label_ends(axes, ends)
+        _adapting(axes, [run], target)
     _save(figure, path)
 
 
-def _label_ends(axes: "Axes", ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write each line's name at its right, at its height, moved apart where two would overlap."""
+def _with_curves(runs: Sequence[Run]) -> list[str]:
+    """Learners that have a curve in every run, the run's own first."""
+    first = runs[0][0]
+    return [name for name in dict.fromkeys([first["learner"], *first["settings"]])
+            if all(name in (result.get("curves") or {}) for result, _ in runs)]  # fmt: skip
+
+
+def _adapting(axes: "Axes", runs: Sequence[Run], target: str) -> None:
+    """Mean query accuracy, %, after each inner step, a line a learner, mean over runs."""
+    from matplotlib.ticker import MaxNLocator
+
+    first, ends = runs[0][0], []
+    for place, learner in enumerate(_with_curves(runs)):
+        found = [result["curves"][learner].get(target) for result, _ in runs]
+        if not all(found) or any(one["steps"] != found[0]["steps"] for one in found):
+            continue
+        steps, percent = found[0]["steps"], 100 * numpy.mean([one["accuracy"] for one in found], axis=0)
+        label = first["settings"][learner]["label"]
+        ends.append(_line(axes, steps, percent, label, place))
+    about = first["targets"][target]
+    if about.get("ways"):
+        axes.axhline(100 / about["ways"], color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        axes.annotate("chance", (1, 100 / about["ways"]), (-2, 2), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", ha="right", fontsize=7, color=GREY)  # fmt: skip
+    axes.margins(y=0.1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("inner steps", fontsize=9)
+    axes.set_ylabel("accuracy, %", fontsize=9)
+    _plain(axes, about["title"])
+    _label_ends(axes, ends)
+
+
+def _line(axes: "Axes", x: Sequence[float], y: Sequence[float], label: str, place: int) -> End:
+    """Draw the line of the learner in that place of the order; returns where its name belongs."""
+    colour = COLOURS[place % len(COLOURS)]
+    axes.plot(x, y, color=colour, linewidth=2.2 if place == 0 else 1.4, markersize=4,
+              marker=MARKERS[(place + place // len(COLOURS)) % len(MARKERS)])  # fmt: skip
+    return float(x[-1]), float(y[-1]), label, colour
+
+
+# For the page of a study. Each returns a Figure, or None where the runs hold nothing to draw.
+
+
+def intervals(table: Table) -> "Figure":
+    """Every learner's score on one target, with its 95 % interval."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 1.1 + 0.3 * len(table.rows)), layout="constrained")
+    axes = figure.subplots()
+    _dots(axes, table, named=True)
+    _plain(axes, "")
+    return figure
+
+
+def adapting(runs: Sequence[Run], target: str) -> "Figure | None":
+    """Accuracy after each inner step on one target, mean over seeds."""
+    from matplotlib.figure import Figure
+
+    if not any(target in runs[0][0]["curves"][name] for name in _with_curves(runs)):
+        return None
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    _adapting(axes, runs, target)
+    axes.set_title("", loc="left")
+    return figure
+
+
+def learning(runs: Sequence[Run]) -> "Figure | None":
+    """Mean score on meta-validation during meta-training, mean over seeds: against steps, and against seconds."""
+    from matplotlib.figure import Figure
+
+    first, drawn = runs[0][0], []
+    for name in first["settings"]:
+        found = [trained(result, name).get("history") or () for result, _ in runs]
+        if all(found) and len({tuple(step for step, *_ in each) for each in found}) == 1:
+            drawn.append((first["settings"][name]["label"], numpy.mean(found, axis=0)))  # [validations, 3]
+    if not drawn:
+        return None
+    figure = Figure(figsize=(11, max(3.4, 0.9 + 0.19 * len(drawn))), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    share = all(0 <= score <= 1 for _, history in drawn for score in history[:, 2])  # of right answers
+    for axes, column, name in ((left, 0, "steps of meta-training"), (right, 1, "seconds of meta-training")):
+        ends = [_line(axes, history[:, column], history[:, 2] * (100 if share else 1), label, place)
+                for place, (label, history) in enumerate(drawn)]  # fmt: skip
+        _plain(axes, "")
+        axes.set_xlabel(name, fontsize=9)
+        axes.set_xlim(left=0)
+        if axes is right:
+            _label_ends(axes, ends)
+    left.set_ylabel("score on meta-validation" + (", %" if share else ""), fontsize=9)
+    return figure
+
+
+def costs(table: Table, names: int) -> "Figure":
+    """Score on one target against milliseconds to adapt and, where some learner has them, seconds of meta-training.
+
+    names  how many learners at most are all named; of more, those that no other beats in score and cost, the run's own
+           and those that others are compared with, and the rest are grey
+    """
+    from matplotlib.figure import Figure
+
+    facts: list[tuple[str, Callable[[Row], float | None]]] = [("ms to adapt", lambda row: row.adapt_milliseconds)]
+    if any(row.training_seconds for row in table.rows):
+        facts.append(("seconds of meta-training", lambda row: row.training_seconds))
+    figure = Figure(figsize=(6.4 if len(facts) == 1 else 11, 3.8), layout="constrained")
+    panels = figure.subplots(1, len(facts), squeeze=False, sharey=True)[0]
+    for axes, (name, fact) in zip(panels, facts, strict=True):
+        ends = []
+        known = [(place, row, x) for place, row in enumerate(table.rows) if (x := fact(row)) and x > 0]
+        for place, row, x in known:
+            named = (
+                len(table.rows) <= names
+                or place == 0
+                or row.learner in table.references
+                or not any(cost <= x and _better(table, other, row) for _, other, cost in known)
+            )
+            colour = COLOURS[place % len(COLOURS)] if named else GREY
+            axes.plot([x, x], [row.score.low, row.score.high], color=colour, linewidth=1, alpha=0.6)
+            axes.plot(x, row.score.estimate, color=colour, markersize=6 if place else 8, linestyle="none",
+                      marker=MARKERS[(place + place // len(COLOURS)) % len(MARKERS)])  # fmt: skip
+            if named:
+                ends.append((x, row.score.estimate, row.name, colour))
+        axes.set_xscale("log")
+        axes.set_xlabel(name, fontsize=9)
+        _plain(axes, "")
+        _label_ends(axes, ends)
+    panels[0].set_ylabel(table.score_name + (" (lower is better)" if table.metric == "rmse" else ""), fontsize=9)
+    return figure
+
+
+def _better(table: Table, one: Row, other: Row) -> bool:
+    difference = one.score.estimate - other.score.estimate
+    return difference < 0 if table.metric == "rmse" else difference > 0
+
+
+def svg(figure: "Figure", name: str, alt: str) -> str:
+    """`figure` as an <svg> to stand in a page: the same bytes each time; words stay words; colours are the page's, by
+    its variables --ink, --grid, --grey and --c0 to --c6.
+
+    name  prefix of all ids, unlike that of any other figure of the page
+    alt   what is to be seen, in a sentence, for who cannot see it
+    """
+    from html import escape
+
+    from matplotlib import rc_context
+
+    drawn = StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = drawn.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'(?<= id=")|(?<=href="#)|(?<=url\(#)', f"{name}-", text)
+    variables = {colour.lower(): f"var(--c{place})" for place, colour in enumerate(COLOURS)}
+    variables |= {"#000000": "var(--ink)", GREY: "var(--grey)", "#eeeeee": "var(--grid)", "#bbbbbb": "var(--grid)"}
+    text = re.sub("|".join(variables), lambda found: variables[found[0]], text)
+    text = re.sub(r"(?<=px )'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)
+    return re.sub(r"<svg ([^>]*)>", rf'<svg role="img" aria-label="{escape(alt)}" \1>', text, count=1).strip()
+
+
+def _label_ends(axes: "Axes", ends: Sequence[End]) -> None:
+    """Write each line's name right of the panel, at its height, moved apart where two would overlap."""
+    if not ends:
+        return
     bottom, top = axes.get_ylim()
-    gap, right = 0.075 * (top - bottom), max(x for x, *_ in ends)
+    figure = axes.get_figure(root=True)
+    inches = (figure.get_figheight() if figure else 3.4) - 0.9  # about what title and words below leave
+    gap = 0.18 / inches * (top - bottom)
     heights: list[float] = []
     ordered = sorted(ends, key=lambda end: end[1])
     for _, y, *_ in ordered:
         heights.append(max(y, heights[-1] + gap) if heights else y)
     over = sum(height - y for height, (_, y, *_) in zip(heights, ordered, strict=True)) / len(ordered)
+    over = min(over, heights[0] - bottom) if len(ordered) * gap < top - bottom else over  # none below the panel
     for height, (x, y, label, colour) in zip(heights, ordered, strict=True):
         at = height - over  # the stack stays centred on its lines
         leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "shrinkB": 3}
-        axes.annotate(label, (x, y), (right * 1.06 + 0.05, at), textcoords="data", va="center", fontsize=8,
+        axes.annotate(label, (x, y), (1.04, at), textcoords=axes.get_yaxis_transform(), va="center", fontsize=8,
                       color=colour, annotation_clip=False, arrowprops=leader)  # fmt: skip
     axes.set_ylim(bottom, top)
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy
 
 LEVEL = 0.95
+FEWEST_EPISODES = 10  # for a bootstrap that covers 93 to 97 % of the time: tests/result/test_coverage.py
 RESAMPLES = 4999  # from one bootstrap seed to another, an end of the interval moves by about 1 % of its width
 
 
@@ -49,14 +50,15 @@ def mean_over_seeds(values: Sequence[float] | numpy.ndarray) -> Interval:
 
 
 def bootstrap_over_episodes(values: Sequence[float] | numpy.ndarray, seed: int = 0) -> Interval:
-    """Percentile bootstrap interval of the mean of `values` [episodes] of one run. For a paired comparison, pass the
-    differences. It covers other episodes of this trained model, never another seed: hence "given this seed".
+    """Bootstrap interval of the mean of `values` [episodes] of one run. For a paired comparison, pass the differences.
+    It covers other episodes of this trained model, never another seed: hence "given this seed". It does so as often as
+    it says from FEWEST_EPISODES on.
 
     seed  of the resampling alone
     Raises ValueError for fewer than 2 values or a value that is not finite. Constant values give a width of 0.
     """
     episodes = _finite(values)
-    method = "95 % interval over episodes, given this seed"
+    method = f"95 % interval over {len(episodes)} episodes, given this seed"
     if (episodes == episodes[0]).all():  # no resample differs; going on would only add rounding noise
         constant = float(episodes[0])
         return Interval(constant, constant, constant, len(episodes), method)
@@ -66,14 +68,33 @@ def bootstrap_over_episodes(values: Sequence[float] | numpy.ndarray, seed: int =
 
 @lru_cache(maxsize=4096)  # a table and its figure ask for the same ones, and each takes 20 ms
 def _bootstrap(content: bytes, seed: int) -> tuple[float, float]:
+    low, high = ends(numpy.frombuffer(content), seed)
+    return float(low), float(high)
+
+
+def ends(values: numpy.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Low and high ends [...] of the bootstrap interval of the mean of `values` [..., episodes].
+
+    scipy's percentile bootstrap at the level of `expanded`: at the plain level it is too narrow, for want of
+    sqrt(n / (n - 1)) and of t: it covers 91 % instead of 95 at 10 episodes, 93.5 at 60. BCa mends skew, not this.
+    """
     from scipy.stats import bootstrap
 
-    episodes = numpy.frombuffer(content)
     found = bootstrap(
-        (episodes,), numpy.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="percentile",
-        rng=numpy.random.default_rng(seed), batch=max(1, 1_000_000 // len(episodes)),  # at most 8 MB at a time
+        (values,), numpy.mean, axis=-1, n_resamples=resamples, confidence_level=expanded(values.shape[-1]),
+        method="percentile", rng=numpy.random.default_rng(seed), batch=max(1, 1_000_000 // values.size),
     ).confidence_interval  # fmt: skip
-    return float(found.low), float(found.high)
+    return found.low, found.high
+
+
+def expanded(n: int) -> float:
+    """The level at which a percentile bootstrap of n values has to be read so that it covers LEVEL of the time.
+
+    Hesterberg (2015), What teachers should know about the bootstrap: the expanded percentile interval.
+    """
+    from scipy.stats import norm, t
+
+    return float(1 - 2 * norm.cdf(-numpy.sqrt(n / (n - 1)) * t.ppf((1 + LEVEL) / 2, n - 1)))
 
 
 def _finite(values: Sequence[float] | numpy.ndarray) -> numpy.ndarray:

@@ -1,19 +1,24 @@
 """The one table: for each target, every learner on the very same episodes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from metalingua.result.interval import Interval, bootstrap_over_episodes, mean_over_seeds
+from metalingua.result.cost import flops_of, largest, median, reached, steps_of, trained
+from metalingua.result.interval import FEWEST_EPISODES, Interval, bootstrap_over_episodes, mean_over_seeds
+from metalingua.result.layout import Cell, Grid, as_latex, as_markdown, escaped, notes_as_markdown
+from metalingua.result.paired import COLUMNS, Run, Seen, agree, episodes_of
 from metalingua.result.run import RunError
+from metalingua.result.significance import LEVEL, Significance, enough, exact, holm, sign_flip, smallest
+from metalingua.result.source import Source, source
 
 if TYPE_CHECKING:
     import pandas
     from rich.console import Group
 
-Run = tuple[Mapping[str, Any], "pandas.DataFrame"]  # what read_run returns
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,13 @@ class Row:
     score: Interval  # accuracy; root mean squared error for regression
     balanced: Interval | None  # balanced accuracy; None for regression
     differences: Mapping[str, Interval | None]  # reference learner -> this minus it, paired; None: it is the reference
+    significance: Mapping[str, Significance | None]  # reference learner -> p of that difference
     adapt_milliseconds: float  # median over episodes and seeds
     adapted_parameters: int | None
     peak_memory_mib: float | None
     training_seconds: float | None = None  # of meta-training, median over seeds; None if it has none or it is not known
+    training_steps: float | None = None  # of meta-training, to its last validation
+    training_flops: float | None = None  # of meta-training, to there; 0 where nothing is learned
     reached: tuple[float, float] | None = None  # steps and seconds of meta-training until the first reference's score
 
     @property
@@ -47,9 +55,17 @@ class Table:
     metric: str  # "accuracy" (higher is better) or "rmse" (lower is better)
     ways: int | None
     method: str  # what the intervals are over
+    test: str  # what the p values are of; "" where nothing is compared
     references: Mapping[str, str]  # learner -> label
     rows: Sequence[Row]
     notes: Sequence[str]
+    source: Source
+    run_seconds: float | None  # wall time of a whole run, all learners and targets; median over seeds
+
+    @property
+    def said(self) -> str:
+        """Method of the intervals and of the tests, with what n they have."""
+        return self.method + (f"; p: {self.test}" if self.test else "")
 
     @property
     def unit(self) -> str:
@@ -64,12 +80,15 @@ def tables(runs: Sequence[Run]) -> list[Table]:
     """One table per target, from one run or from the runs of several seeds of one experiment.
 
     One run: bootstrap over episodes, given its seed. Several: t over seeds, of each seed's mean or mean paired
-    difference. Differences pair by episode number. Raises RunError where runs differ in more than their seed, a learner
-    is missing, or learners did not see the same episodes: a comparison is paired or it is not made.
+    difference. Differences pair by episode number; each has its p by a sign-flip test over the same seeds or episodes,
+    and after Holm over all differences of all targets of this call.
+
+    Raises RunError where runs differ in more than their seed, a learner is missing, or learners did not see the same
+    episodes: a comparison is paired or it is not made.
     """
     if not runs:
         raise RunError("no run to make a table of")
-    _agree([result for result, _ in runs])
+    agree([result for result, _ in runs])
     first = runs[0][0]
     learners = [first["learner"], *(name for name in first["settings"] if name != first["learner"])]
     unknown = [name for name in (first["learner"], *first["reference"]) if name not in first["settings"]]
@@ -78,40 +97,46 @@ def tables(runs: Sequence[Run]) -> list[Table]:
             f"run {first['hash']} has no results of {', '.join(unknown)}, which others are compared with; "
             "add it to the run's compare list"
         )
-    return [_table(runs, target, learners) for target in first["targets"]]
+    seen = {
+        target: [episodes_of(run, target, learners, COLUMNS[about["metric"]]) for run in runs]
+        for target, about in first["targets"].items()
+    }
+    pairs = [(name, other) for place, name in enumerate(learners) for other in learners[place + 1 :]
+             if {name, other} & set(first["reference"])]  # fmt: skip
+    significance = _significance(first, seen, pairs)
+    return [_table(runs, target, learners, of, significance) for target, of in seen.items()]
 
 
-def _agree(results: Sequence[Mapping[str, Any]]) -> None:
-    first = results[0]
-    seeds = [result["seed"] for result in results]
-    if len(set(seeds)) < len(seeds):
-        twice = next(seed for seed in seeds if seeds.count(seed) > 1)
-        which = ", ".join(result["hash"] for result in results if result["seed"] == twice)
-        raise RunError(
-            f"runs {which} all have seed {twice}; a table is of one config over several seeds: name its runs"
-        )
-    for other in results[1:]:
-        # `family` is the hash of the config less its seed, where the run recorded it
-        for key in ("experiment", "learner", "reference", "targets", "data", "family"):
-            if other.get(key) != first.get(key):
-                raise RunError(
-                    f"runs {first['hash']} and {other['hash']} differ in {key} ({first.get(key)} against "
-                    f"{other.get(key)}); only runs that differ in nothing but their seed share a table"
-                )
-        if list(other["settings"]) != list(first["settings"]):
-            raise RunError(
-                f"runs {first['hash']} and {other['hash']} compare different learners: {', '.join(first['settings'])} "
-                f"against {', '.join(other['settings'])}; run both with the same compare list"
-            )
+def _significance(
+    first: Mapping[str, Any], seen: Mapping[str, Sequence[Seen]], pairs: Sequence[Pair]
+) -> dict[tuple[str, Pair], Significance]:
+    """(target, pair) -> its p, of every difference that is printed: one less the other is one test, whichever the sign.
+    All are one family."""
+    if not pairs:
+        return {}
+    p: list[float] = []
+    for target, of in seen.items():
+        column = COLUMNS[first["targets"][target]["metric"]][0]
+        differences = [[run[name][column] - run[other][column] for run in of] for name, other in pairs]
+        one = len(of) == 1
+        values = [each[0].to_numpy() if one else [seed.mean() for seed in each] for each in differences]
+        p += sign_flip(numpy.array(values)).tolist()
+    tests = [(target, pair) for target in seen for pair in pairs]
+    return {test: Significance(alone, float(adjusted)) for test, alone, adjusted in zip(tests, p, holm(p), strict=True)}
 
 
-def _table(runs: Sequence[Run], target: str, learners: Sequence[str]) -> Table:
+def _table(
+    runs: Sequence[Run],
+    target: str,
+    learners: Sequence[str],
+    seen: Sequence[Seen],
+    significance: Mapping[tuple[str, Pair], Significance],
+) -> Table:
     first = runs[0][0]
     about, settings = first["targets"][target], first["settings"]
     metric = about["metric"]
-    columns = {"accuracy": ["accuracy", "balanced_accuracy"], "rmse": ["rmse"]}[metric]
+    columns = COLUMNS[metric]
     unit = 1.0 if metric == "rmse" else 100.0
-    seen = [_episodes(run, target, learners, columns) for run in runs]  # per run: learner -> frame indexed by episode
 
     def interval(learner: str, column: str, minus: str | None = None) -> Interval:
         per_run = [
@@ -132,11 +157,17 @@ def _table(runs: Sequence[Run], target: str, learners: Sequence[str]) -> Table:
             differences={
                 other: None if other == name else interval(name, columns[0], other) for other in first["reference"]
             },
+            significance={
+                other: significance.get((target, (name, other)), significance.get((target, (other, name))))
+                for other in first["reference"]
+            },
             adapt_milliseconds=1000 * float(numpy.median([of[name]["adapt_seconds"] for of in seen])),
-            adapted_parameters=_largest(runs, name, "adapted_parameters"),
-            peak_memory_mib=_largest(runs, name, "peak_memory_mib"),
-            training_seconds=_training_seconds(runs, name),
-            reached=_reached(runs, name),
+            adapted_parameters=largest(runs, name, "adapted_parameters"),
+            peak_memory_mib=largest(runs, name, "peak_memory_mib"),
+            training_seconds=median(trained(result, name).get("seconds") for result, _ in runs),
+            training_steps=median(steps_of(trained(result, name)) for result, _ in runs),
+            training_flops=median(flops_of(trained(result, name)) for result, _ in runs),
+            reached=reached(runs, name),
         )
         for name in learners
     ]
@@ -146,66 +177,24 @@ def _table(runs: Sequence[Run], target: str, learners: Sequence[str]) -> Table:
         metric=metric,
         ways=about.get("ways"),
         method=rows[0].score.method,
+        test=_test(seen, len(significance)),
         references={other: settings[other]["label"] for other in first["reference"]},
         rows=rows,
-        notes=_notes(about, runs, rows, len(seen[0][learners[0]])),
+        notes=_notes(about, runs, rows, len(seen[0][learners[0]]), len(significance)),
+        source=source([result for result, _ in runs]),
+        run_seconds=median(result.get("cost", {}).get("wall_seconds") for result, _ in runs),
     )
 
 
-def _episodes(run: Run, target: str, learners: Sequence[str], columns: Sequence[str]) -> dict[str, "pandas.DataFrame"]:
-    """learner -> its episodes of `target`, indexed by episode number in order. Raises RunError unless all learners saw
-    the same episodes once each, as many as the run says, with finite scores."""
-    result, frame = run
-    at, of_target = f"run {result['hash']}, target {target}", frame[frame["target"] == target]
-    found: dict[str, pandas.DataFrame] = {}
-    for name in learners:
-        mine = of_target[of_target["learner"] == name].set_index("episode").sort_index()
-        if mine.empty:
-            raise RunError(f"{at}: no episodes of {name}; run it again to judge every learner of the compare list")
-        if mine.index.has_duplicates:
-            raise RunError(f"{at}: {name} has episode {mine.index[mine.index.duplicated()][0]} twice")
-        unequal = mine.index.symmetric_difference(found[learners[0]].index if found else mine.index)
-        if len(unequal):
-            raise RunError(
-                f"{at}: {name} and {learners[0]} did not see the same episodes (only one of them has episode "
-                f"{unequal[0]}), so their difference is not paired; run again to judge both on the same episodes"
-            )
-        bad = mine.index[~numpy.isfinite(mine[list(columns)]).all(axis=1)]
-        if len(bad):
-            raise RunError(f"{at}: {name} has no finite {columns[0]} in {len(bad)} episodes, the first is {bad[0]}")
-        found[name] = mine
-    expected, episodes = result["targets"][target]["episodes"], len(found[learners[0]])
-    if episodes != expected or episodes < 2:
-        raise RunError(f"{at}: {episodes} episodes, {expected} announced; a table needs all of them, and at least 2")
-    return found
+def _test(seen: Sequence[Seen], tests: int) -> str:
+    if not tests:
+        return ""
+    n, of = (len(seen), "seeds") if len(seen) > 1 else (len(next(iter(seen[0].values()))), "episodes")
+    how = "exact sign-flip test" if exact(n) else "sign-flip test"
+    return f"{how} over {n} {of}, Holm over {tests} differences"
 
 
-def _training_seconds(runs: Sequence[Run], learner: str) -> float | None:
-    seconds = [result.get("training", {}).get(learner, {}).get("seconds") for result, _ in runs]
-    return None if None in seconds else float(numpy.median(seconds))
-
-
-def _reached(runs: Sequence[Run], learner: str) -> tuple[float, float] | None:
-    """Steps and seconds of meta-training, medians over seeds, until a validation gives at least the score that the
-    first reference has on meta-validation; None if some seed never gets there, or nothing is known."""
-    found = []
-    for result, _ in runs:
-        goal = result["settings"].get(next(iter(result["reference"]), ""), {}).get("validation")
-        history = result.get("training", {}).get(learner, {}).get("history", ())
-        there = [(step, seconds) for step, seconds, score in history if goal is not None and score >= goal]
-        if not there:
-            return None
-        found.append(there[0])
-    steps, seconds = numpy.median(found, axis=0)
-    return float(steps), float(seconds)
-
-
-def _largest(runs: Sequence[Run], learner: str, setting: str) -> Any:
-    values = [result["settings"][learner].get(setting) for result, _ in runs]
-    return None if None in values else max(values)
-
-
-def _notes(about: Mapping[str, Any], runs: Sequence[Run], rows: Sequence[Row], episodes: int) -> list[str]:
+def _notes(about: Mapping[str, Any], runs: Sequence[Run], rows: Sequence[Row], episodes: int, tests: int) -> list[str]:
     seeds = len(runs)
     whose = f" for each of {seeds} seeds" if seeds > 1 else f", seed {runs[0][0]['seed']}"
     size = [
@@ -217,21 +206,29 @@ def _notes(about: Mapping[str, Any], runs: Sequence[Run], rows: Sequence[Row], e
     notes = [", ".join(size) + (" per class." if about.get("ways") else ".")]
     if about.get("note"):
         notes.append(about["note"])
-    if any(row.differences for row in rows):
-        notes.append("Differences are paired, over the same episodes; bold: the 95 % interval excludes 0.")
     if about["metric"] == "rmse":
         notes.append("RMSE: root mean squared error of an episode; lower is better.")
     if any(row.transductive for row in rows):
         notes.append("†: transductive, it also sees the query texts (never their labels).")
+    if tests:
+        notes.append("Differences are paired, over the same episodes; bold: the 95 % interval excludes 0.")
+        n, of = (seeds, "seeds") if seeds > 1 else (episodes, "episodes")
+        least, after = smallest(n), smallest(n, tests)
+        if after <= LEVEL:
+            notes.append(f"*: p is {LEVEL} or less after Holm.")
+        else:
+            notes.append(
+                f"A sign-flip test over {n} {of} cannot go below p = {least:.2g} (two-sided), after Holm over {tests} "
+                f"differences not below {after:.2g}: here it can find nothing; that takes {enough(tests)} {of}."
+            )
     if 1 < seeds < 3:
         notes.append(f"Warning: a t interval over {seeds} seeds says little; run 3 seeds or more.")
-    elif 3 <= seeds < 6:
-        smallest = 2 / 2**seeds
-        notes.append(f"A sign-flip test over {seeds} seeds cannot go below p = {smallest:.2g} (two-sided).")
+    if seeds == 1 and episodes < FEWEST_EPISODES:
+        notes.append(f"Warning: over {episodes} episodes an interval is too narrow; take {FEWEST_EPISODES} or more.")
     return notes
 
 
-# Rendering: the same cells in three dresses.
+# Rendering: the same numbers as csv, Markdown, LaTeX and in a terminal.
 
 
 def frame(made: Sequence[Table]) -> "pandas.DataFrame":
@@ -252,10 +249,20 @@ def frame(made: Sequence[Table]) -> "pandas.DataFrame":
             line |= spread("balanced_accuracy_percent", row.balanced)
             for other, difference in row.differences.items():
                 line |= spread(f"minus_{other}_points", difference)
+                if found := row.significance[other]:
+                    line |= {f"minus_{other}_p": found.p, f"minus_{other}_p_holm": found.holm}
             line |= {"adapt_milliseconds": row.adapt_milliseconds, "adapted_parameters": row.adapted_parameters}
             steps, seconds = row.reached or (None, None)
-            line |= {"training_seconds": row.training_seconds, "reached_steps": steps, "reached_seconds": seconds}
-            line |= {"peak_memory_mib": row.peak_memory_mib, "n": row.score.n, "interval": table.method}
+            line |= {"peak_memory_mib": row.peak_memory_mib}
+            line |= {"training_seconds": row.training_seconds, "training_steps": row.training_steps}
+            line |= {"training_flops": row.training_flops, "reached_steps": steps, "reached_seconds": seconds}
+            line |= {
+                "run_seconds": table.run_seconds,
+                "n": row.score.n,
+                "interval": table.method,
+                "test": table.test,
+                **table.source.columns,
+            }
             lines.append(line)
     return pandas.DataFrame(lines)
 
@@ -264,43 +271,87 @@ def csv(made: Sequence[Table]) -> str:
     return frame(made).to_csv(index=False)
 
 
-def markdown(made: Sequence[Table]) -> str:
-    """All tables as Markdown: title, table, notes."""
-    blocks = []
+def grids(made: Sequence[Table], p_columns: bool = False) -> tuple[list[Grid], Grid, list[str]]:
+    """What is printed of the tables of one call of `tables`: a grid a target, the grid of costs, and the notes that all
+    of it has in common, the last of which names the runs.
+
+    p_columns  whether p after Holm has a column of its own; a difference is starred by it either way
+    """
+    shared = [note for note in made[0].notes if len(made) > 1 and all(note in table.notes for table in made)]
+    scores = []
     for table in made:
         heads = ["learner", table.score_name, *(["balanced accuracy, %"] if table.metric != "rmse" else [])]
-        heads += [f"minus {label}, {table.unit}" for label in table.references.values()]
-        heads += ["ms to adapt", "adapted parameters", "peak MiB"]
-        trained = any(row.training_seconds is not None for row in table.rows)
-        if trained:
-            heads.append("training, s")
-        if goal := _goal(table):
-            heads.append(f"steps, s to the score of {goal}")
-        lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
+        for label in table.references.values():
+            heads += [f"minus {label}, {table.unit}", *(["p"] if p_columns else [])]
+        rows = []
         for row in table.rows:
-            differences = []
-            for interval in row.differences.values():
-                text = "–"
-                if interval:
-                    text = f"{_signed(interval.estimate, table.metric)} [{_ends(interval, table.metric, signed=True)}]"
-                differences.append(f"**{text}**" if interval and interval.excludes_zero else text)
-            scores = [interval for interval in (row.score, row.balanced) if interval]
-            values = [f"{_plain(interval, table.metric)} [{_ends(interval, table.metric)}]" for interval in scores]
-            costs = _cost(row)
-            if trained:
-                costs.append("–" if row.training_seconds is None else f"{row.training_seconds:,.0f}")
-            if goal:
-                steps, seconds = row.reached or (0, 0)
-                never = "–" if row.training_seconds is None else "never"
-                costs.append(f"{steps:,.0f}, {seconds:,.0f}" if row.reached else never)
-            lines.append([row.name.replace("|", "\\|"), *values, *differences, *costs])
-        grid = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        said = [*table.notes]
+            cells = [Cell(row.name)]
+            cells += [Cell(f"{_plain(interval, table.metric)} [{_ends(interval, table.metric)}]", interval.estimate)
+                      for interval in (row.score, row.balanced) if interval]  # fmt: skip
+            for other in table.references:
+                cells += _difference(row.differences[other], row.significance[other], table.metric, p_columns)
+            rows.append([*cells, Cell(_milliseconds(row), row.adapt_milliseconds)])
+        own = [note for note in table.notes if note not in shared]
+        scores.append(Grid(table.title, table.said, [*heads, "ms to adapt"], rows, own))
+    return scores, _costs(made), [*shared, made[0].source.line]
+
+
+def _difference(interval: Interval | None, found: Significance | None, metric: str, p_columns: bool) -> list[Cell]:
+    if interval is None or found is None:
+        return [Cell("–")] * (2 if p_columns else 1)
+    text = f"{_signed(interval.estimate, metric)} [{_ends(interval, metric, signed=True)}]"
+    cell = Cell(text, interval.estimate, interval.excludes_zero, found.significant)
+    return [cell, Cell(_p(found.holm), found.holm)] if p_columns else [cell]
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else "1" if value > 0.9995 else f"{value:.3f}"
+
+
+def _costs(made: Sequence[Table]) -> Grid:
+    """Of every learner, what does not depend on the target."""
+    table = made[0]
+    heads = ["learner", "adapted parameters", "peak MiB", "training, steps", "training, s", "training, GFLOP"]
+    goal = _goal(table)
+    if goal:
+        heads.append(f"steps, s to the score of {goal}")
+    rows = []
+    for row in table.rows:
+        giga = None if row.training_flops is None else row.training_flops / 1e9
+        cells = [Cell(row.name), Cell(_whole(row.adapted_parameters, "n/a"), row.adapted_parameters)]
+        cells += [Cell(_whole(row.peak_memory_mib, "n/a"), row.peak_memory_mib)]
+        cells += [Cell(_whole(value), value) for value in (row.training_steps, row.training_seconds)]
+        cells += [Cell("–" if giga is None else f"{giga:.2g}" if 0 < giga < 10 else f"{giga:,.0f}", giga)]
         if goal:
-            said.append(f"Steps, s: of meta-training, until a validation is as good as {goal} is on meta-validation.")
-        notes = "\n".join(f"{note}<br>" for note in said).removesuffix("<br>")
-        blocks.append(f"**{table.title}** ({table.method})\n\n{grid}\n\n{notes}\n")
-    return "\n".join(blocks)
+            steps, seconds = row.reached or (None, None)
+            never = "–" if row.training_seconds is None else "never"
+            cells.append(Cell(f"{_whole(steps)}, {_whole(seconds)}" if row.reached else never, steps))
+        rows.append(cells)
+    notes = []
+    if any(row.training_steps is not None for row in table.rows):
+        notes.append("Training: of meta-training, up to its last validation; GFLOP: in products of matrices alone.")
+    if goal:
+        notes.append(f"Steps, s: of meta-training, until a validation is as good as {goal} is on meta-validation.")
+    if table.run_seconds is not None:
+        notes.append(f"A run took {table.run_seconds:,.0f} s of wall time in all: every learner, every target.")
+    notes.append("–: not meta-trained, or not recorded by the version that made these runs.")
+    seeds = len(table.source.runs)
+    said = f"medians over {seeds} seeds; of memory and parameters, the most" if seeds > 1 else ""
+    return Grid("Cost", said, heads, rows, notes)
+
+
+def markdown(made: Sequence[Table]) -> str:
+    """All tables as Markdown: title, table, notes of each; then what they cost; then what holds for all of it."""
+    scores, costs, shared = grids(made)
+    return "\n".join([*map(as_markdown, [*scores, costs]), notes_as_markdown(shared)])
+
+
+def latex(made: Sequence[Table]) -> str:
+    r"""The same for LaTeX, with a column of p after Holm for every difference; \input it, with the package booktabs."""
+    scores, costs, shared = grids(made, p_columns=True)
+    head = "".join(f"% {line}\n" for line in (r"needs \usepackage{booktabs}", *map(escaped, shared)))
+    costs = replace(costs, notes=[*costs.notes, *shared])
+    return "\n".join([head, *map(as_latex, [*scores, costs])])
 
 
 def terminal(table: Table) -> "Group":
@@ -310,10 +361,11 @@ def terminal(table: Table) -> "Group":
     from rich.table import Table as Grid
     from rich.text import Text
 
-    def cell(interval: Interval | None, signed: bool = False) -> Text:
+    def cell(interval: Interval | None, signed: bool = False, found: Significance | None = None) -> Text:
         if interval is None:
             return Text("–", style="dim")
         value = _signed(interval.estimate, table.metric) if signed else _plain(interval, table.metric)
+        value += "*" if found and found.significant else ""
         bold = "bold" if signed and interval.excludes_zero else ""
         return Text.assemble((value, bold), "\n", (_ends(interval, table.metric, signed), "dim"))
 
@@ -328,9 +380,29 @@ def terminal(table: Table) -> "Group":
     for place, row in enumerate(table.rows):
         scores = [cell(row.score), *([cell(row.balanced)] if row.balanced else [])]
         grid.add_row(Text(row.name, style="" if place else "bold"), *scores,
-                     *(cell(interval, signed=True) for interval in row.differences.values()), *_cost(row))  # fmt: skip
-    notes = [Text(note, style="yellow" if note.startswith("Warning") else "dim") for note in table.notes]
+                     *(cell(interval, signed=True, found=row.significance[other])
+                       for other, interval in row.differences.items()), *_cost(row))  # fmt: skip
+    said = [*([f"p: {table.test}."] if table.test else []), *table.notes]
+    notes = [Text(note, style="yellow" if note.startswith("Warning") else "dim") for note in said]
     return Group(Text.assemble((table.title, "bold"), (f"  {table.method}", "dim")), grid, *notes)
+
+
+def terminal_cost(made: Sequence[Table]) -> "Group":
+    """What the learners of these tables cost, and the runs behind them, for the same console."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    costs = _costs(made)
+    grid = Grid(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="")
+    grid.add_column(costs.heads[0], min_width=16)
+    for head in costs.heads[1:]:
+        grid.add_column(head.replace(", ", ",\n"), justify="right")
+    for row in costs.rows:
+        grid.add_row(*(cell.text for cell in row))
+    notes = [Text(note, style="dim") for note in (*costs.notes, made[0].source.line)]
+    return Group(Text.assemble((costs.title, "bold"), (f"  {costs.said}", "dim")), grid, *notes)
 
 
 def _goal(table: Table) -> str | None:
@@ -357,10 +429,15 @@ def _ends(interval: Interval, metric: str, signed: bool = False) -> str:
     return f"{low},\N{NO-BREAK SPACE}{high}"  # never broken over two lines
 
 
+def _milliseconds(row: Row) -> str:
+    milliseconds = row.adapt_milliseconds
+    return "<0.1" if milliseconds < 0.1 else f"{milliseconds:.1f}" if milliseconds < 100 else f"{milliseconds:,.0f}"
+
+
+def _whole(value: float | None, missing: str = "–") -> str:
+    return missing if value is None else f"{value:,.0f}"
+
+
 def _cost(row: Row) -> list[str]:
     """Milliseconds, adapted parameters, memory, as printed."""
-    milliseconds = row.adapt_milliseconds
-    time = "<0.1" if milliseconds < 0.1 else f"{milliseconds:.1f}" if milliseconds < 100 else f"{milliseconds:,.0f}"
-    parameters = "n/a" if row.adapted_parameters is None else f"{row.adapted_parameters:,}"
-    memory = "n/a" if row.peak_memory_mib is None else f"{row.peak_memory_mib:,.0f}"
-    return [time, parameters, memory]
+    return [_milliseconds(row), _whole(row.adapted_parameters, "n/a"), _whole(row.peak_memory_mib, "n/a")]
