@@ -2,8 +2,9 @@
 
     python tests/study/torture.py        # `make reliability`: 12 runs, 50 kills, some minutes
 
-The sweep is `python train.py -m`, each run a process of its own. A disk that takes 40 ms to sync makes the moments inside
-a write long enough to hit. A kill counts only if its process was alive; it was inside a write if it left a part of one.
+The sweep is `python train.py -m`, each run a process of its own. A disk that takes 40 ms to sync makes the moments
+inside a write long enough to hit. A kill counts only if its process was alive; it was inside a write if it left a part
+of one.
 """
 
 import contextlib

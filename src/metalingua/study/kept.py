@@ -36,9 +36,17 @@ def kept_in(folder: Path) -> list[Kept]:
             )
             start = (result.get("init_from") or {}).get("sha256")
             found.append(Kept(file.parent, run_hash(config, start), config, str(result.get("commit", "unknown"))))
-        except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, UserError) as error:
+        except (KeyError, TypeError, AttributeError, UserError) as error:
             raise StudyError(f"{file.parent} cannot be read as a kept run: {error}") from error
     return found
+
+
+def config_at(run: Path) -> dict[str, Any]:
+    """config.yaml of a run, as plain containers. Raises StudyError."""
+    try:
+        return yaml.load((run / "config.yaml").read_bytes(), LOADER)
+    except (OSError, yaml.YAMLError) as error:
+        raise StudyError(f"{run / 'config.yaml'} cannot be read: {error}") from error
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 6) -> list[str]:

@@ -8,7 +8,7 @@ from metalingua.result.across import across
 from metalingua.result.cells import as_csv, as_latex
 from metalingua.result.grid import grid
 from metalingua.result.run import RunError, read_run
-from metalingua.result.table import csv, markdown, tables
+from metalingua.result.table import csv, latex, markdown, tables
 from metalingua.study.plan import Plan, older, why
 from metalingua.study.study import Table
 
@@ -53,7 +53,7 @@ def make(paths: Sequence[Path], table: Table) -> Made:
         raise RunError(f"table {table.name}: no run of {table.of} is done; `study run` does them")
     if table.kind == "targets":
         found = tables([read_run(path) for path in paths])
-        return Made(markdown(found), csv(found), "\n".join(as_latex(markdown([each])) for each in found))
+        return Made(markdown(found), csv(found), latex(found))
     if table.kind == "grid":
         text = grid(paths, **table.how)
     else:
