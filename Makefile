@@ -6,7 +6,7 @@ BENCH := .venv-bench/bin
 BENCH_READY := .venv-bench/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint doctor proofs models bench bench-test clean
+.PHONY: help train test lint doctor proofs reliability models bench bench-test clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -27,6 +27,9 @@ doctor: $(READY)  ## versions, Hydra plugins, corpora present, W&B mode, devices
 
 proofs: $(READY)  ## write what each learner promises into docs/learners.md; the tests prove it
 	$(BIN)/python tests/learner/table.py
+
+reliability: $(READY)  ## kill a sweep at 50 random moments, and write what came of it into docs/reliability.md
+	$(BIN)/python tests/study/torture.py
 
 bench: $(BENCH_READY)  ## speed and memory against learn2learn, higher and torchopt, into docs/performance.md
 	$(BENCH)/python -m benchmarks.run

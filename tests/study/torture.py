@@ -27,7 +27,7 @@ from metalingua.result.run import read_run  # noqa: E402
 from metalingua.result.table import frame, tables  # noqa: E402
 
 SLOW_DISK = "import os, time\nsync = os.fsync\nos.fsync = lambda handle: (time.sleep(0.04), sync(handle))[1]\n"
-MEASURED = ["adapt_milliseconds", "peak_memory_mib", "training_seconds", "reached_seconds"]
+MEASURED = ["adapt_milliseconds", "peak_memory_mib", "training_seconds", "reached_seconds", "run_seconds"]
 GIVEN = ["experiment=tiny", "compare=null", "reference=[]"]
 
 
@@ -64,14 +64,15 @@ def alive(pid):
 
 
 def workers(outputs):
-    """pid -> whether it has begun to write, of the live runs of a sweep."""
+    """pid -> the run that it has in hand, None before it has one, of the live runs of a sweep."""
     found = {}
     for each in Path("/proc").iterdir():
         if each.name.isdigit():
             with contextlib.suppress(OSError):
                 words = (each / "cmdline").read_bytes().split(b"\0")
                 if f"paths.outputs={outputs}".encode() in words and b"-m" not in words and alive(each.name):
-                    found[int(each.name)] = words
+                    held = [Path(os.readlink(link)) for link in (each / "fd").iterdir()]
+                    found[int(each.name)] = next((path.parent for path in held if path.name == ".lock"), None)
     return found
 
 
@@ -100,12 +101,13 @@ def torture(folder, runs, kills, inside, seed=0):
             continue
         left = kills - sum(found.kills.values())
         if found.inside < inside and (left <= 2 * (inside - found.inside) or dice.random() < 0.5):
-            hit = _inside(wild)
+            hit = _inside(wild, dice.randrange(12))
         elif dice.random() < 0.1 and launcher.poll() is None:
             hit = _kill(launcher.pid, "launcher")
         else:
-            time.sleep(dice.uniform(0.2, 2.5))
-            those = sorted(workers(wild))
+            begun = dice.random() < 0.7  # most of a small run's life is its start
+            those = sorted(pid for pid, run in workers(wild).items() if run or not begun)
+            time.sleep(dice.uniform(0.0, 1.0) if those else 0.05)
             hit = _kill(dice.choice(those), "run") if those else None
         if hit:
             found.kills[hit[0]] += 1
@@ -136,23 +138,22 @@ def _kill(pid, who):
     return None
 
 
-def _inside(outputs, seconds=3.0):
-    """Wait for a write to begin, kill the run that writes. ("run", 1) if it left a part of a file behind."""
-    end = time.monotonic() + seconds
+def _inside(outputs, skip, seconds=10.0):
+    """Let `skip` writes pass, wait for the next to begin, kill the run that writes. ("run", 1) if it left a part of a
+    file behind."""
+    end, seen = time.monotonic() + seconds, set()
     while time.monotonic() < end:
-        for part in parts(outputs):
-            run = next(each for each in part.parents if each.parent.name == "tiny")
-            for pid in workers(outputs):
-                try:
-                    held = any(Path(os.readlink(link)) in (part, run / ".lock")
-                               for link in Path(f"/proc/{pid}/fd").iterdir())  # fmt: skip
-                except OSError:
-                    continue
-                if held and alive(pid):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                        tiny.wait_for(lambda pid=pid: not alive(pid), 10)
-                        return "run", int(part.exists())
+        now = parts(outputs) - seen
+        seen |= now
+        if len(seen) <= skip or not now:
+            continue
+        part = min(now)
+        for pid, run in workers(outputs).items():
+            if run in part.parents and alive(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    tiny.wait_for(lambda pid=pid: not alive(pid), 10)
+                    return "run", int(part.exists())
     return None
 
 

@@ -1,0 +1,99 @@
+"""What a sweep survives, at a size for every day; `make reliability` does it with 50 kills."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+from torture import GIVEN, done, sweep, torture
+
+SWEEP = ["train.py", "-m", *GIVEN]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.checkout(tmp_path_factory.mktemp("checkout"))
+
+
+def launch(folder, outputs, *words):
+    """(exit code, stdout, stderr) of a sweep."""
+    env = {**os.environ, "PYTHONPATH": str(folder / "src"), "WANDB_MODE": "disabled"}
+    given = [sys.executable, *SWEEP, f"corpus.cache={folder}/cache", f"paths.outputs={outputs}", *words]
+    ran = subprocess.run(given, cwd=folder, env=env, capture_output=True, text=True, timeout=400)
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+def test_killed_at_random_and_inside_writes_it_ends_as_if_nobody_had(folder, tmp_path):
+    found = torture(folder, runs=3, kills=4, inside=1)
+    assert sum(found.kills.values()) >= 4 and found.inside >= 1
+    assert found.lost == [] and found.equal
+    # the comparison can fail
+    (result,) = [path for path in (folder / "wild").glob("tiny/*/metrics.jsonl")][:1]
+    result.write_text(result.read_text() + "\n")
+    calm = folder / "calm/tiny" / result.parent.name
+    assert tiny.bits(calm) != tiny.bits(result.parent)
+
+
+def test_one_run_dies_and_the_others_are_done(folder, tmp_path):
+    broken = folder / "books.csv"
+    code, out, err = launch(folder, tmp_path, "seed=0,1", "learner.step_size=0.1,1e30", "learner.tuned=null",
+                            "hydra.launcher.slots=2")  # fmt: skip
+    states = [json.loads(path.read_text())["state"] for path in tmp_path.glob("tiny/*/status.json")]
+    assert states.count("done") == 2 and states.count("failed") == 2 and code == 2, (out, err)
+    assert (
+        "2 of 4 runs did not finish" in err and err.count("1e30") >= 2 and "run.log" in err and "Traceback" not in err
+    )
+    code, out, err = launch(folder, tmp_path, "seed=0,1", "learner.step_size=0.1", "learner.tuned=null")
+    assert code == 0 and "2 done already" in out and "started" not in out
+    assert broken.exists()
+
+
+def test_two_launches_at_once_run_each_once(folder, tmp_path):
+    both = [sweep(folder, tmp_path, 3) for _ in range(2)]
+    assert [each.wait(400) for each in both] == [0, 0]
+    assert done(tmp_path, 3)
+    starts = [json.loads(path.read_text())["starts"] for path in tmp_path.glob("tiny/*/status.json")]
+    assert starts == [1, 1, 1]
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    outputs = folder / "finished"
+    assert launch(folder, outputs, "seed=5")[0] == 0
+    return outputs, next(outputs.glob("tiny/*"))
+
+
+@pytest.mark.parametrize("name", ["episodes.parquet", "result.json"])
+def test_a_truncated_result_is_refused_with_a_way_out_that_works(folder, finished, name):
+    outputs, run = finished
+    whole = (run / name).read_bytes()
+    (run / name).write_bytes(whole[: len(whole) // 2])
+    table = [sys.executable, "-m", "metalingua", "table", str(run)]
+    env = {**os.environ, "PYTHONPATH": str(folder / "src")}
+    ran = subprocess.run(table, cwd=folder, env=env, capture_output=True, text=True)
+    assert ran.returncode == 2 and name in ran.stderr and "rerun=true" in ran.stderr and "Traceback" not in ran.stderr
+    assert launch(folder, outputs, "seed=5", "rerun=true")[0] == 0  # the way out
+    assert subprocess.run(table, cwd=folder, env=env, capture_output=True).returncode == 0
+
+
+def test_a_damaged_checkpoint_is_named_and_the_way_out_works(folder, tmp_path):
+    words = ["seed=6", "hydra.launcher.retries=0"]
+    cut = tiny.Started(folder, *GIVEN[1:], "seed=6", f"paths.outputs={tmp_path}",
+                       trap=tiny.at("metalingua.training.checkpoint:Checkpoint._save", 4, tiny.KILL))  # fmt: skip
+    assert cut.end()[0] == -9
+    last = next(tmp_path.glob("tiny/*/checkpoints/last.ckpt"))
+    last.write_bytes(last.read_bytes()[:100])
+    code, _, err = launch(folder, tmp_path, *words)
+    assert code == 2 and "last.ckpt is damaged; delete it" in err
+    last.unlink()
+    assert launch(folder, tmp_path, *words)[0] == 0
+
+
+def test_a_folder_that_cannot_be_written_is_named(folder, tmp_path):
+    (tmp_path / "outputs").write_text("a file where the folder should be")
+    code, _, err = launch(folder, tmp_path / "outputs", "seed=0")
+    assert code == 2 and "cannot write" in err and "paths.outputs" in err and "Traceback" not in err
+    assert Path(tmp_path / "outputs").read_text().startswith("a file")
