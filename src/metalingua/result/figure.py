@@ -156,25 +156,37 @@ def adapting(runs: Sequence[Run], target: str) -> "Figure | None":
     return figure
 
 
-def learning(runs: Sequence[Run]) -> "Figure | None":
-    """Mean score on meta-validation during meta-training, mean over seeds: against steps, and against seconds."""
+def learning(runs: Sequence[Run], names: int) -> "Figure | None":
+    """Mean score on meta-validation during meta-training, mean over seeds: against steps, and against seconds.
+
+    names  how many learners at most are all named; of more, half as many that end best, the run's own and those that
+           others are compared with, and the rest are grey
+    """
     from matplotlib.figure import Figure
 
-    first, drawn = runs[0][0], []
+    first, drawn = runs[0][0], {}
     for name in first["settings"]:
         found = [trained(result, name).get("history") or () for result, _ in runs]
         if all(found) and len({tuple(step for step, *_ in each) for each in found}) == 1:
-            drawn.append((first["settings"][name]["label"], numpy.mean(found, axis=0)))  # [validations, 3]
+            drawn[name] = numpy.mean(found, axis=0)  # [validations, 3]
     if not drawn:
         return None
-    figure = Figure(figsize=(11, max(3.4, 0.9 + 0.19 * len(drawn))), layout="constrained")
+    best = sorted(drawn, key=lambda name: -drawn[name][-1, 2])[: names // 2]
+    chosen = drawn if len(drawn) <= names else {*best, first["learner"], *first["reference"]}
+    named = [name for name in drawn if name in chosen]
+    share = all(0 <= score <= 1 for history in drawn.values() for score in history[:, 2])  # of right answers
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    share = all(0 <= score <= 1 for _, history in drawn for score in history[:, 2])  # of right answers
-    for axes, column, name in ((left, 0, "steps of meta-training"), (right, 1, "seconds of meta-training")):
-        ends = [_line(axes, history[:, column], history[:, 2] * (100 if share else 1), label, place)
-                for place, (label, history) in enumerate(drawn)]  # fmt: skip
+    for axes, column, said in ((left, 0, "steps of meta-training"), (right, 1, "seconds of meta-training")):
+        ends = []
+        for name, history in drawn.items():
+            x, y = history[:, column], history[:, 2] * (100 if share else 1)
+            if name in named:
+                ends.append(_line(axes, x, y, first["settings"][name]["label"], named.index(name)))
+            else:
+                axes.plot(x, y, color=GREY, linewidth=0.7, alpha=0.6)
         _plain(axes, "")
-        axes.set_xlabel(name, fontsize=9)
+        axes.set_xlabel(said, fontsize=9)
         axes.set_xlim(left=0)
         if axes is right:
             _label_ends(axes, ends)

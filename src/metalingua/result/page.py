@@ -102,30 +102,28 @@ def _origin(results: Sequence[Mapping[str, Any]]) -> str:
 def _study(runs: Sequence[Run], made: Sequence[Table], at: str) -> str:
     """Everything about the runs of one table: a panel a target, then what targets share."""
     scores, cost, shared = grids(made, p_columns=True)
-    panels = []
+    panels, many = [], False
     for place, (table, grid) in enumerate(zip(made, scores, strict=True)):
         here = f"{at}t{place}"
-        label = "lower is better" if table.metric == "rmse" else "higher is better"
-        wide = any(row.training_seconds for row in table.rows)  # two panels
-        drawn = [
-            _figure("Scores", f"Mean and {table.method}; {label}.",
-                    svg(intervals(table), f"{here}i", f"Score of every learner on {table.title}"))
-        ]  # fmt: skip
-        curve = adapting(runs, table.target)
-        if curve:
+        better = "lower is better" if table.metric == "rmse" else "higher is better"
+        drawing = svg(intervals(table), f"{here}i", f"Score of every learner on {table.title}")
+        drawn = [_figure("Scores", f"Mean and {table.method}; {better}.", drawing)]
+        if curve := adapting(runs, table.target):
             how = "mean over seeds" if len(runs) > 1 else f"seed {runs[0][0]['seed']}"
-            drawn.append(_figure("Adaptation", f"Accuracy on the queries after each inner step, {how}.",
-                                 svg(curve, f"{here}a", f"Accuracy by inner step on {table.title}")))  # fmt: skip
-        against = _figure("Cost against score", _COST + (_NAMED if len(table.rows) > MATRIX else ""),
-                          svg(costs(table, MATRIX), f"{here}c", f"Score against cost on {table.title}"), wide)  # fmt: skip
+            drawing = svg(curve, f"{here}a", f"Accuracy by inner step on {table.title}")
+            drawn.append(_figure("Adaptation", f"Accuracy on the queries after each inner step, {how}.", drawing))
+        many, wide = len(table.rows) > MATRIX, any(row.training_seconds for row in table.rows)  # then two panels
+        drawing = svg(costs(table, MATRIX), f"{here}c", f"Score against cost on {table.title}")
+        drawn.append(_figure("Cost against score", _COST + _NAMED * many, drawing, wide))
         panels.append(
             f'<div class="panel" id="{here}" data-title="{escape(table.title)}">\n{_grid(grid)}\n'
-            f'<div class="figures">{"".join(drawn)}{against}</div>\n{_matrix(runs, table)}\n</div>'
+            f'<div class="figures">{"".join(drawn)}</div>\n{_matrix(runs, table)}\n</div>'
         )
     rest = [_grid(cost)]
-    if history := learning(runs):
-        rest.append(_figure("Learning", "Score on meta-validation during meta-training, mean over seeds.",
-                            svg(history, f"{at}l", "Score on meta-validation during meta-training")))  # fmt: skip
+    if history := learning(runs, MATRIX):
+        said = "Score on meta-validation during meta-training, mean over seeds."
+        said += " Named and coloured: those that end best, and what others are compared with." if many else ""
+        rest.append(_figure("Learning", said, svg(history, f"{at}l", said), wide=True))
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in shared)
     return f'<div class="targets">{"".join(panels)}</div>\n{"".join(rest)}\n{notes}'
 
@@ -153,11 +151,8 @@ def _cell(cell: Cell) -> str:
     estimate, bracket, ends = cell.text.partition(" [")
     text = f"<strong>{escape(estimate)}</strong>" if cell.bold else escape(estimate)
     text += "*" * cell.starred
-    if not bracket:
-        return f"<td>{text}</td>" if cell.value is None else f'<td data-value="{float(cell.value)!r}">{text}</td>'
-    return (
-        f'<td class="score" data-value="{float(cell.value or 0)!r}">{text} <span class="ci">[{escape(ends)}</span></td>'
-    )
+    value = "" if cell.value is None else f' data-value="{float(cell.value)!r}"'
+    return f"<td{value}>{text}" + (f' <span class="ci">[{escape(ends)}</span></td>' if bracket else "</td>")
 
 
 def _matrix(runs: Sequence[Run], table: Table) -> str:
