@@ -81,8 +81,8 @@ def _cell(values: Sequence[float], signed: bool) -> str:
 
 
 def _number(value: float, signed: bool) -> str:
-    value = round(value, 1)
-    return f"{value:+.1f}".replace("-", "−") if signed and value else f"{abs(value) if not value else value:.1f}"
+    value = round(value, 1) + 0.0  # no minus before 0
+    return f"{value:{'+' if signed and value else ''}.1f}".replace("-", "−")
 
 
 def means(frame: pandas.DataFrame, task: str, learner: str) -> dict[int, float]:
