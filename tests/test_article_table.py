@@ -78,6 +78,17 @@ def test_what_is_reached_with_the_labels_that_single_task_training_needs():
     assert "| IMDb, 78 % | single-task | not with 100 | – |" in table and "| MAML | 10 or fewer | – |" in table
 
 
+def test_what_the_fewest_labels_give_against_what_single_task_training_takes_for_it():
+    table = curve.saved(pandas.concat([frame(), frame(task="Amazon")]))
+    line = next(line for line in table.splitlines() if line.startswith("| IMDb | MAML"))
+    # 61 with 10 labels: single-task training has it with 100
+    assert line == "| IMDb | MAML | 10 | 61.0 | 1; 0.10 s | 100 | no steps; 1.0 s |"
+    better = frame({**SCORES, "MAML": {10: [90], 100: [91], 1000: [92]}})
+    assert "| 90.0 | 1; 0.10 s | not with 1,000 | – |" in curve.saved(
+        pandas.concat([better, better.assign(task="Amazon")])
+    )
+
+
 def test_costs_are_of_learners_that_take_steps():
     table = curve.cost(frame())
     assert cells(table, "MAML") == ["1; 0.10 s", "10; 1.0 s", "100; 10.0 s"]
@@ -107,6 +118,7 @@ def test_what_is_printed_is_what_the_kept_runs_say(tmp_path):
         shutil.rmtree(tmp_path / "runs", ignore_errors=True)
         for run in some:
             shutil.copytree(run, tmp_path / "runs" / run.name)
+        shutil.copytree(FOLDER / "step_size", tmp_path / "step_size", dirs_exist_ok=True)
         curve.write(tmp_path)
         assert ((tmp_path / "README.md").read_text() == (FOLDER / "README.md").read_text()) is same
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

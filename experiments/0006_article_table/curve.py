@@ -121,13 +121,53 @@ def crossings(frame: pandas.DataFrame) -> str:
              "single-task training needs for it |", "| --- | --- | ---: | ---: |"]  # fmt: skip
     for task, (score, _) in ARTICLE.items():
         needs = reached(means(frame, task, SINGLE), score)
-        for learner in dict.fromkeys(frame[frame["task"] == task]["learner"]):
+        for learner in _by_score(frame, task):
+            if _is_chance(learner):
+                continue
             curve = means(frame, task, learner)
             n, there = reached(curve, score), None if needs is None else at(curve, needs)
             most = f"not with {max(curve):,}"
             told = most if n is None else f"{min(curve):,} or fewer" if n == min(curve) else f"{_rounded(n):,}"
             lines.append(f"| {task}, {score:g} % | {learner} | {told} | {'–' if there is None else f'{there:.1f}'} |")
     return "\n".join(lines) + "\n"
+
+
+def saved(frame: pandas.DataFrame) -> str:
+    """A Markdown table: by task, what a learner has with the fewest labels and how many single-task training needs for
+    that; gradient steps and seconds of both, of single-task training with the next number of labels that was run."""
+    heads = ["task", "learner", "labels", "accuracy, %", "steps; seconds"]
+    heads += ["labels that single-task training needs for that", "its steps; seconds"]
+    lines = ["| " + " | ".join(heads) + " |", "| --- | --- |" + " ---: |" * 5]
+    for task in ARTICLE:
+        single, spent = means(frame, task, SINGLE), _spending(frame, task)
+        for learner in _by_score(frame, task):
+            curve = means(frame, task, learner)
+            few = min(curve, default=0)
+            if learner == SINGLE or _is_chance(learner) or not few:
+                continue
+            needs = reached(single, curve[few])
+            more = [n for n in single if needs is not None and n >= needs]
+            told = f"{_rounded(needs):,}" if needs is not None else f"not with {max(single):,}"
+            lines.append(
+                f"| {task} | {learner} | {few:,} | {curve[few]:.1f} | {_spent(spent, learner, few)} | {told} | "
+                f"{_spent(spent, SINGLE, more[0]) if more else '–'} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _is_chance(learner: str) -> bool:
+    return learner.startswith("majority")
+
+
+def _by_score(frame: pandas.DataFrame, task: str) -> list[str]:
+    """The learners of `task`, the best with the fewest labels first."""
+    wide = frame[frame["task"] == task].pivot_table(index="learner", columns="labels", values="accuracy")
+    return list(wide.sort_values(list(wide.columns), ascending=False).index)
+
+
+def _spending(frame: pandas.DataFrame, task: str) -> pandas.DataFrame:
+    """Means of steps and seconds by learner and labels."""
+    return frame[frame["task"] == task].groupby(["learner", "labels"])[["steps", "seconds"]].mean()
 
 
 def _rounded(number: float) -> int:
@@ -153,7 +193,7 @@ def unbalanced(frame: pandas.DataFrame, prefix: str = "ARSC") -> str:
 
 def cost(frame: pandas.DataFrame, task: str = "IMDb") -> str:
     """A Markdown table: gradient steps and seconds to adapt, a learner a row, a column for each number of labels."""
-    some = frame[frame["task"] == task].groupby(["learner", "labels"])[["steps", "seconds"]].mean()
+    some = _spending(frame, task)
     sizes = sorted(some.index.get_level_values("labels").unique())
     lines = ["| learner | " + " | ".join(f"{n:,}" for n in sizes) + " |", "| --- |" + " ---: |" * len(sizes)]
     for learner in dict.fromkeys(some.index.get_level_values("learner")):
@@ -166,7 +206,8 @@ def _spent(some: pandas.DataFrame, learner: str, n: int) -> str:
     if (learner, n) not in some.index:
         return "–"
     steps, seconds = some.loc[(learner, n)]
-    return f"{steps:,.0f}; {seconds:,.1f} s" if seconds >= 0.95 else f"{steps:,.0f}; {seconds:.2f} s"
+    taken = "no steps" if math.isnan(steps) else f"{steps:,.0f}"
+    return f"{taken}; {seconds:,.1f} s" if seconds >= 0.95 else f"{taken}; {seconds:.2f} s"
 
 
 def training(runs: Iterable[Path]) -> str:
@@ -187,7 +228,7 @@ def draw(frame: pandas.DataFrame, path: Path) -> None:
 
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     panels = figure.subplots(1, len(ARTICLE), squeeze=False, sharey=True)[0]
-    lines = [name for name in dict.fromkeys(frame["learner"]) if "majority" not in name]
+    lines = [name for name in dict.fromkeys(frame["learner"]) if not _is_chance(name)]
     for axes, (task, said) in zip(panels, ARTICLE.items(), strict=True):
         for place, learner in enumerate(lines):
             curve = means(frame, task, learner)
@@ -196,8 +237,8 @@ def draw(frame: pandas.DataFrame, path: Path) -> None:
                       linestyle="-" if place < len(COLOURS) else ":", label=learner)  # fmt: skip
         for score, who in zip(said, ("single-task", "meta-learning"), strict=True):
             axes.axhline(score, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-            axes.annotate(f"the article's {who}", (1, score), (-3, 2), xycoords=("axes fraction", "data"),
-                          textcoords="offset points", ha="right", fontsize=7, color=GREY)  # fmt: skip
+            axes.annotate(f"the article's {who}", (0, score), (3, 2), xycoords=("axes fraction", "data"),
+                          textcoords="offset points", fontsize=7, color=GREY)  # fmt: skip
         axes.set_xscale("log")
         axes.set_title(task, fontsize=10)
         axes.set_xlabel("labelled texts", fontsize=9)
@@ -207,16 +248,19 @@ def draw(frame: pandas.DataFrame, path: Path) -> None:
 
 
 def write(folder: Path) -> None:
-    """README.md's tables and curve.png in `folder`, from the runs below its runs/."""
+    """README.md's tables and curve.png in `folder`, from the runs below its runs/ and step_size/."""
     runs = sorted(path.parent for path in folder.glob("runs/*/result.json"))
     frame, page = scores(runs), folder / "README.md"
     for task in ARTICLE:
         rewrite(page, task.lower(), by_labels(frame, task))
         rewrite(page, f"{task.lower()}_minus", by_labels(frame, task, minus=SINGLE))
     rewrite(page, "crossings", crossings(frame))
+    rewrite(page, "saved", saved(frame))
     rewrite(page, "arsc", unbalanced(frame))
     rewrite(page, "cost", cost(frame))
     rewrite(page, "training", training(runs))
+    first = sorted(path.parent for path in folder.glob("step_size/*/result.json"))
+    rewrite(page, "step_size", by_labels(scores(first), "IMDb"))
     draw(frame, folder / "curve.png")
 
 
