@@ -106,6 +106,7 @@ def said(cfg):
 
 def test_a_good_config_passes():
     assert problems() == []
+    assert problems(task__meta_train__three__fixed_queries={"corpus": "imdb", "share": [0, 1], "each": 3}) == []
 
 
 ONE = [     ({"trainer__devices": 2},
@@ -160,9 +161,17 @@ ONE = [     ({"trainer__devices": 2},
     ({"task__ways": 1}, "task.ways is 1: it must be a whole number, at least 2"),
     ({"task__shots": 0}, "task.shots is 0: it must be a whole number, at least 1"),
     ({"task__queries": 0}, "task.queries is 0: it must be a whole number, at least 1"),
+    ({"task__meta_train__three__fixed_queries": {"eech": 3}},
+     "task.meta_train.three.fixed_queries.eech is 3: metalingua.task.task.FixedQueries has no such argument "
+     "(did you mean each?); it takes corpus, share, each"),
+    ({"task__meta_train__three__fixed_queries": {"each": 0}},
+     "task.meta_train.three.fixed_queries.each is 0: it must be a whole number, at least 1, or null"),
+    ({"task__meta_train__three__fixed_queries": {"corpus": "imbd"}},
+     "task.meta_train.three.fixed_queries.corpus is imbd: task.corpora has no such corpus (did you mean imdb?); "
+     "it has tweets, imdb"),
     ({"task__meta_train__three__cutz": [0]},
      "task.meta_train.three.cutz is [0]: metalingua.task.task.Rule has no such argument (did you mean cuts?); "
-     "it takes corpus, cuts, rating, share, classes, ways, shots, queries, weight, title, note"),
+     "it takes corpus, cuts, rating, share, classes, ways, shots, queries, fixed_queries, weight, title, note"),
     ({"task__meta_test__imdb__corpus": "imbd"},
      "task.meta_test.imdb.corpus is imbd: task.corpora has no such corpus (did you mean imdb?); it has tweets, imdb"),
     ({"task__meta_test__imdb": {"title": "IMDb"}},

@@ -255,6 +255,9 @@ def tasks_take_their_keys(cfg: Config) -> Iterator[str]:
     for key, task, _ in _tasks(cfg):
         if "_target_" not in task:  # else they are its class's arguments
             yield from _argument_problems(key, {**task, "_target_": "metalingua.task.task.Rule"})
+            if isinstance(fixed := task.get("fixed_queries"), dict):
+                target = {"_target_": "metalingua.task.task.FixedQueries"}
+                yield from _argument_problems(f"{key}.fixed_queries", {**fixed, **target})
 
 
 def a_label_is_there_to_learn(cfg: Config) -> Iterator[str]:
@@ -296,10 +299,11 @@ def two_ways_or_more(cfg: Config) -> Iterator[str]:
 def corpora_are_known(cfg: Config) -> Iterator[str]:
     corpora = _nodes(cfg, "task.corpora")
     for key, task, _ in _tasks(cfg):
-        name = _at(task, "corpus")
-        if name is not None and str(name) not in corpora:
-            has = f"it has {', '.join(corpora)}" if corpora else "it is empty"
-            yield f"{key}.corpus is {shown(name)}: task.corpora has no such corpus{_meant(name, corpora)}; {has}"
+        for at in ("corpus", "fixed_queries.corpus"):
+            name = _at(task, at)
+            if name is not None and str(name) not in corpora:
+                has = f"it has {', '.join(corpora)}" if corpora else "it is empty"
+                yield f"{key}.{at} is {shown(name)}: task.corpora has no such corpus{_meant(name, corpora)}; {has}"
 
 
 def a_task_is_in_one_split(cfg: Config) -> Iterator[str]:

@@ -154,3 +154,16 @@ def test_an_encoder_without_features_of_tokens_says_so():
     assert not Encoder.of_tokens
     with pytest.raises(NotImplementedError, match="Encoder has no features of single tokens"):
         Encoder().token_features({}, pad([np.array([1])], ["a"]))
+
+
+def test_many_texts_are_answered_in_parts_where_no_gradient_is_asked_for(monkeypatch):
+    model, inputs = tiny_model(), tiny_episodes("meta_test", shots=3, queries=10)[0].query.inputs
+    params, asked = tiny_params(model), []
+    features = model.encoder.features
+    monkeypatch.setattr(model.encoder, "features", lambda p, some: asked.append(len(some)) or features(p, some))
+    monkeypatch.setattr("metalingua.model.model.AT_ONCE", 8)
+    whole = model.features(params, inputs)
+    with torch.no_grad():
+        parts = model.features(params, inputs)
+    assert asked == [20, 8, 8, 4]
+    assert_close(parts, whole.detach(), rtol=1e-12, atol=1e-12)

@@ -65,9 +65,9 @@ def test_a_title_and_a_note_are_what_the_rule_says_or_the_name():
 
 def test_a_class_with_too_few_texts_is_named():
     task = labelled(["bad"] * 5 + ["so so"] * 6 + ["good"] * 6)
-    task.require("meta_train", 5)
+    task.require("meta_train", 2, 3)
     with pytest.raises(UserError) as caught:
-        task.require("meta_train", 6)
+        task.require("meta_train", 2, 4)
     message = str(caught.value)
     assert message.startswith("task.meta_train.films: class 'bad' holds 5 texts; task.shots + task.queries = 6")
     assert "lower one of them, widen the task's share" in message
@@ -76,19 +76,19 @@ def test_a_class_with_too_few_texts_is_named():
 @pytest.mark.parametrize(("labels", "present"), [(["good"] * 9, "good"), ([], "no text at all")])
 def test_a_task_with_one_class_is_named(labels, present):
     with pytest.raises(UserError) as caught:
-        labelled(labels).require("meta_test", 2)
+        labelled(labels).require("meta_test", 1, 1)
     message = str(caught.value)
     assert message.startswith(f"task.meta_test.films has one class ({present}) in corpus films")
     assert "needs two: widen its share, move its cuts, or leave the task out" in message
 
 
 def test_a_regression_needs_as_many_texts_as_a_classification_episode_takes():
-    rated(rating=True, ways=3).require("meta_train", 2)
+    rated(rating=True, ways=3).require("meta_train", 1, 1)
     with pytest.raises(UserError) as caught:
-        rated(rating=True, ways=4).require("meta_train", 2)
+        rated(rating=True, ways=4).require("meta_train", 1, 1)
     message = str(caught.value)
     assert message.startswith("task.meta_train.shops has 7 texts") and "= 4 * 2 = 8" in message
-    assert "lower task.shots or task.queries" in message
+    assert "task.shots + task.queries" in message and message.endswith("lower one of them")
 
 
 def test_names_are_the_labels_in_words_where_there_are_words():

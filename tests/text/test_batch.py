@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from metalingua.text.batch import joined, pad
+from metalingua.text.batch import joined, pad, taken
 
 
 def test_padding_follows_the_text_and_the_lengths_say_where():
@@ -57,3 +57,12 @@ def test_a_joined_batch_keeps_how_frequent_the_words_of_its_episode_are():
     assert (
         joined(first, dataclasses.replace(pad([np.array([2, 1])], ["b"]), frequency=frequency)).frequency is frequency
     )
+
+
+def test_texts_are_taken_in_the_order_asked_for_and_padding_they_do_not_need_is_cut():
+    sequences = [np.array([5, 6, 7]), np.array([8]), np.array([9, 4])]
+    batch = pad(sequences, ["a", "b", "c"])
+    found, expected = taken(batch, torch.tensor([2, 1])), pad([sequences[2], sequences[1]], ["c", "b"])
+    assert torch.equal(found.tokens, expected.tokens) and torch.equal(found.lengths, expected.lengths)
+    assert found.texts == ("c", "b")
+    assert taken(batch, torch.tensor([0])).tokens.shape == (1, 3)  # the longest keeps its length

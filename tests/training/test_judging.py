@@ -6,6 +6,8 @@ from toy import tiny_episodes, tiny_model, tiny_params, tiny_tasks
 
 from metalingua.learner.learner import Learner, Predictor
 from metalingua.learner.maml import Maml
+from metalingua.learner.minibatch import Minibatch
+from metalingua.training import judging
 from metalingua.training.engine import Engine
 from metalingua.training.judging import CURVE_STEPS, Candidate, choose, curve, judge
 
@@ -87,3 +89,19 @@ def test_no_steps_no_curve():
         (candidate(Maml, **MAML), {"steps": 0}),
     ]:
         assert curve(one, settings, ENGINE, MODEL, CLASSES) == {}
+
+
+def test_a_target_of_very_many_queries_has_no_curve(monkeypatch):
+    whole = curve(candidate(Maml, **MAML), {}, ENGINE, MODEL, CLASSES)
+    monkeypatch.setattr(judging, "CURVE_QUERIES", 8)  # 2 ways of 4; the three-way task has 12
+    assert curve(candidate(Maml, **MAML), {}, ENGINE, MODEL, CLASSES) == {
+        target: found for target, found in whole.items() if target != "shops_three_way"
+    }
+
+
+def test_how_many_steps_is_told_where_the_learner_decides_it():
+    inner = {"_target_": "metalingua.learner.inner.GradientDescent"}
+    how = {"label": "", "start": "scratch", "step_size": 0.1, "batch": 2, "held_out": 0, "patience": 1, "inner": inner}
+    _, about = judge(candidate(Minibatch, passes=3, **how), {}, ENGINE, MODEL, CLASSES)
+    assert about["steps"] == {"films": 9, "shops_polarity": 9, "shops_three_way": 15}  # of 6 and 9 texts, 2 at a time
+    assert "steps" not in judge(candidate(Maml, **MAML), {}, ENGINE, MODEL, CLASSES)[1]

@@ -20,6 +20,7 @@ class Predictor:
 
     outputs: Callable[[Inputs], Tensor]  # inputs of the same episode -> [items, problem.outputs]
     params: Params = field(default_factory=dict)  # the adapted parameters, for cost and for looking inside
+    steps: int | None = None  # gradient steps it took, where the learner itself decides when to stop
 
     @classmethod
     def of(cls, model: Model, params: Params, problem: Problem) -> "Predictor":

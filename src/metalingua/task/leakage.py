@@ -19,6 +19,8 @@ from metalingua.text.normal import words
 SHINGLE_WORDS = 5
 JACCARD = 0.8
 SPLITS = ("meta_train", "meta_validation", "meta_test")  # what is dropped, is dropped from the earlier of two
+FIXED = "fixed queries"  # later than all three: what is like one of them is not drawn for a support set
+_ORDER = (*SPLITS, FIXED)
 
 
 class LeakageError(UserError):
@@ -27,7 +29,7 @@ class LeakageError(UserError):
 
 @dataclass(frozen=True)
 class Pool:
-    """The texts that one split of tasks may draw from one corpus."""
+    """The texts that one split of tasks may draw from one corpus; or, with FIXED for a split, fixed queries."""
 
     split: str
     corpus: str
@@ -57,7 +59,7 @@ def gate(pools: list[Pool]) -> Leakage:
     found = Leakage()
     within = []
     for left, right in like_pairs([text for pool in pools for text in pool.texts]):
-        (a, i), (b, j) = sorted((owner[left], owner[right]), key=lambda at: (SPLITS.index(pools[at[0]].split), at))
+        (a, i), (b, j) = sorted((owner[left], owner[right]), key=lambda at: (_ORDER.index(pools[at[0]].split), at))
         if pools[a].split == pools[b].split and pools[a].corpus != pools[b].corpus:
             continue  # two corpora of one split never meet in an episode
         found.pairs.append((pools[a], pools[a].texts[i], pools[b], pools[b].texts[j]))

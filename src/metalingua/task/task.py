@@ -14,6 +14,7 @@ from metalingua.problem.classification import Classification
 from metalingua.problem.problem import Problem
 from metalingua.problem.regression import Regression
 from metalingua.text.noise import Noise
+from metalingua.text.normal import position
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,20 @@ class Half:
 
 
 @dataclass(frozen=True)
+class FixedQueries:
+    """Query texts that are the same in every episode of a task, whatever the seed: a test set.
+
+    corpus   a name in task.corpora, of the same labels or ratings as the task's own; None: the task's own
+    share    which part of its texts, as a `Rule` has it; the support set is drawn from others
+    each     texts of each class, the first by the hash that makes shares; None: all, in the proportions they have
+    """
+
+    corpus: str | None = None
+    share: Sequence[float] = (0.0, 1.0)
+    each: Annotated[int, AtLeast(1)] | None = None
+
+
+@dataclass(frozen=True)
 class Rule:
     """How a corpus becomes a task: an entry of task.meta_train, task.meta_validation or task.meta_test.
 
@@ -40,6 +55,7 @@ class Rule:
     classes  which of the corpus's labels: a split of classes is a corpus in two or three splits, with other classes
     ways     classes an episode; task.ways unless given here
     shots, queries   support and query texts a class; task.shots and task.queries unless given here
+    fixed_queries    in place of `queries` drawn anew for every episode: the keys of `FixedQueries`
     weight   how often meta-training draws the corpus, against the weights of others; of its tasks the largest counts
     title, note   what a table calls the task, and what stands under the table
     """
@@ -52,6 +68,7 @@ class Rule:
     ways: Annotated[int, AtLeast(2)] | None = None
     shots: Annotated[int, AtLeast(1)] | None = None
     queries: Annotated[int, AtLeast(1)] | None = None
+    fixed_queries: FixedQueries | None = None
     weight: Annotated[float, Above(0)] = 1.0
     title: str | None = None
     note: str | None = None
@@ -65,6 +82,8 @@ class Task:
     classes  names by class index; empty for regression
     names    what a reader would call the classes, by class index; None where they have no words: cut ratings, mere ids
     tokens, name_tokens   ids of each text and each name, set once a tokenizer is fitted
+    fixed    [items] which of the texts are the queries of every episode; None: queries are drawn as the support is
+    judged_on   corpus and domain of these, if they have others than the task
     """
 
     name: str
@@ -79,18 +98,47 @@ class Task:
     note: str = ""
     weight: float = 1.0
     shots: int | None = None  # None: as many as all tasks of the run
-    queries: int | None = None
+    queries: int | None = None  # of fixed ones: their mean number a class
     names: tuple[str, ...] | None = None
+    fixed: np.ndarray | None = None
+    judged_on: tuple[str, str] | None = None
     tokens: list[np.ndarray] = field(default_factory=list)
     name_tokens: list[np.ndarray] = field(default_factory=list)
+
+    def fix_queries(self, asked: "Task", each: int | None) -> None:
+        """Take the texts of `asked`, made by the same rule of the corpus that holds them, for queries of every episode.
+
+        each   texts of each class, the first by `position`; None: all of them
+        Raises UserError where a class has fewer, or where a rating has no class.
+        """
+        chosen = np.arange(len(asked.texts))
+        if each is not None:
+            if self.scale is not None:
+                raise UserError(f"task {self.name}: ratings have no classes; take out fixed_queries.each")
+            first = np.array([position(text) for text in asked.texts]).argsort(kind="stable")
+            of_class = [first[asked.labels[first] == label] for label in range(len(self.classes))]
+            for name, held in zip(self.classes, of_class, strict=True):
+                if len(held) < each:
+                    raise UserError(
+                        f"task {self.name}: fixed_queries.each is {each}, and class {name!r} of {asked.corpus} has "
+                        f"{len(held)} texts there: lower it, or widen fixed_queries.share"
+                    )
+            chosen = np.sort(np.concatenate([held[:each] for held in of_class]))
+        self.fixed = len(self.texts) + np.arange(len(chosen))
+        self.texts = [*self.texts, *(asked.texts[i] for i in chosen)]
+        self.labels = np.concatenate([self.labels, asked.labels[chosen]])
+        self.queries = max(1, round(len(chosen) / self.ways))  # a class, on average
+        if (asked.corpus, asked.domain) != (self.corpus, self.domain):
+            self.judged_on = (asked.corpus, asked.domain)
 
     @property
     def problem(self) -> Problem:
         return Classification(self.ways) if self.scale is None else Regression(*self.scale)
 
     def by_class(self) -> list[np.ndarray]:
-        """Indices of each class's items."""
-        return [np.flatnonzero(self.labels == label) for label in range(len(self.classes))]
+        """Indices of each class's items, fixed queries left out."""
+        free = self._free
+        return [free[self.labels[free] == label] for label in range(len(self.classes))]
 
     def draw(self, dice: np.random.Generator, shots: int, queries: int, label_order: str) -> tuple[Problem, Half, Half]:
         """The support and the query half of an episode, with `shots` and `queries` texts a class."""
@@ -102,6 +150,12 @@ class Task:
         labels, first = np.unique(half.labels, return_index=True)
         own = half.own[first]
         return Half([self.name_tokens[each] for each in own], [(self.names or ())[each] for each in own], labels, own)
+
+    @cached_property
+    def _free(self) -> np.ndarray:
+        """Indices of the items that are drawn: all but fixed queries."""
+        every = np.arange(len(self.texts))
+        return every if self.fixed is None else np.setdiff1d(every, self.fixed)
 
     @cached_property
     def _members(self) -> list[np.ndarray]:
@@ -116,35 +170,49 @@ class Task:
             classes = dice.permutation(classes)
         support, query = [], []
         for held in (self._members[c] for c in classes):
-            drawn = dice.choice(held, shots + queries, replace=False)
+            drawn = dice.choice(held, shots + (queries if self.fixed is None else 0), replace=False)
             support.append(drawn[:shots])
             query.append(drawn[shots:])
         labels = np.arange(self.ways)
+        asked, answers = np.concatenate(query), labels.repeat(queries)
+        if self.fixed is not None:
+            place = np.full(len(self.classes), -1)
+            place[classes] = labels
+            asked = self.fixed[place[self.labels[self.fixed]] >= 0]
+            answers = place[self.labels[asked]]
         return (
             Classification(self.ways),
             self._half(np.concatenate(support), labels.repeat(shots)),
-            self._half(np.concatenate(query), labels.repeat(queries)),
+            self._half(asked, answers),
         )
 
     def _draw_ratings(self, dice: np.random.Generator, shots: int, queries: int, label_order: str):
         """As many items as a classification episode of the same `ways` has."""
-        shots, queries = self.ways * shots, self.ways * queries
-        drawn = dice.choice(len(self.texts), shots + queries, replace=False)
-        halves = (self._half(items, self.labels[items]) for items in (drawn[:shots], drawn[shots:]))
+        shots, queries = self.ways * shots, self.ways * queries if self.fixed is None else 0
+        drawn = dice.choice(self._free, shots + queries, replace=False)
+        asked = drawn[shots:] if self.fixed is None else self.fixed
+        halves = (self._half(items, self.labels[items]) for items in (drawn[:shots], asked))
         return self.problem, *halves
 
     def _half(self, items: np.ndarray, labels: np.ndarray) -> Half:
         tokens, texts = [self.tokens[i] for i in items], [self.texts[i] for i in items]
         return Half(tokens, texts, labels, self.labels[items])
 
-    def require(self, split: str, items: int) -> None:
-        """Raise UserError unless every class holds `items` (shots + queries) texts."""
+    def require(self, split: str, shots: int, queries: int) -> None:
+        """Raise UserError unless every class holds as many texts as an episode draws, and there are fixed queries if
+        queries are to be fixed."""
+        drawn, items, lower = "task.shots + task.queries", shots + queries, "one of them"
+        if self.fixed is not None:
+            drawn, items, lower = "its shots", shots, "them"
+        if self.fixed is not None and not len(self.fixed):
+            raise UserError(
+                f"task.{split}.{self.name}.fixed_queries holds no text: widen its share, or take another corpus"
+            )
         if self.scale is not None:
-            if len(self.texts) < self.ways * items:
+            if len(self._free) < self.ways * items:
                 raise UserError(
-                    f"task.{split}.{self.name} has {len(self.texts)} texts; a regression episode takes "
-                    f"ways * (shots + queries) = {self.ways} * {items} = {self.ways * items}: "
-                    "lower task.shots or task.queries"
+                    f"task.{split}.{self.name} has {len(self._free)} texts; a regression episode takes "
+                    f"ways * ({drawn}) = {self.ways} * {items} = {self.ways * items}: lower {lower}"
                 )
             return
         present = [name for name, held in zip(self.classes, self.by_class(), strict=True) if len(held)]
@@ -156,8 +224,8 @@ class Task:
         for name, held in zip(self.classes, self.by_class(), strict=True):
             if len(held) < items:
                 raise UserError(
-                    f"task.{split}.{self.name}: class {name!r} holds {len(held)} texts; task.shots + task.queries = "
-                    f"{items}: lower one of them, widen the task's share, or move its cuts"
+                    f"task.{split}.{self.name}: class {name!r} holds {len(held)} texts; {drawn} = {items}: "
+                    f"lower {lower}, widen the task's share, or move its cuts"
                 )
 
 

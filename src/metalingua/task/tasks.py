@@ -1,7 +1,7 @@
 """The tasks of one run: read from corpora, passed through the leakage gate, split by what must be new at meta-test."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from itertools import chain
 from typing import Annotated, Any
@@ -14,9 +14,9 @@ from metalingua.corpus.corpus import Corpus
 from metalingua.error import UserError
 from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.task.episode import Episodes
-from metalingua.task.leakage import SPLITS, LeakageError, Pool, gate
+from metalingua.task.leakage import FIXED, SPLITS, LeakageError, Pool, gate
 from metalingua.task.sentences import SENTENCE, Sentences, cut
-from metalingua.task.task import Rule, Task, make_task
+from metalingua.task.task import FixedQueries, Rule, Task, make_task
 from metalingua.task.unlabelled import Unlabelled
 from metalingua.text.normal import position
 from metalingua.text.tokenizer import Tokenizer
@@ -48,7 +48,8 @@ class Tasks:
         label_order   "shuffled" permutes the labels of every episode, so that only what adapts can score
         held_out      what meta-test must not share with the other two: "domain" of corpora, "class" names, "nothing"
         leakage       a text in two splits or in both halves of an episode: "fail" stops, "drop" leaves it out of the
-                      earlier split (of one corpus: keeps one), "report" only reports
+                      earlier split (of one corpus: keeps one; of fixed queries and others: the fixed query), "report"
+                      only reports
         """
         self.corpora, self.ways, self.shots, self.queries = corpora, ways, shots, queries
         self.max_length, self.label_order, self.held_out, self.leakage = max_length, label_order, held_out, leakage
@@ -64,10 +65,13 @@ class Tasks:
         """Load the corpora, pass the gate, make the tasks. Raises LeakageError, CorpusError or UserError."""
         given = [(split, name, rule) for split, rules in self.rules.items() for name, rule in rules.items()]
         labelled = [(split, rule) for split, _, rule in given if isinstance(rule, Rule)]
-        data = {name: self.corpora[name].load() for name in dict.fromkeys(rule.corpus for _, _, rule in given)}
+        fixed = [Rule(rule.fixed_queries.corpus or rule.corpus, share=rule.fixed_queries.share, classes=rule.classes)
+                 for _, rule in labelled if rule.fixed_queries]  # fmt: skip
+        read = [*(rule for _, _, rule in given), *fixed]
+        data = {name: self.corpora[name].load() for name in dict.fromkeys(rule.corpus for rule in read)}
         columns = {
             name: {column: data[name][column][:] for column in data[name].column_names}
-            for name in dict.fromkeys(rule.corpus for _, rule in labelled)
+            for name in dict.fromkeys(rule.corpus for rule in (*(rule for _, rule in labelled), *fixed))
         }
 
         @cache
@@ -88,7 +92,7 @@ class Tasks:
             return np.flatnonzero(chosen)
 
         members: dict[tuple[str, str], np.ndarray] = {}  # split and corpus to the texts that any of its tasks may draw
-        for split, rule in labelled:
+        for split, rule in (*labelled, *((FIXED, rule) for rule in fixed)):
             before = members.get((split, rule.corpus), np.empty(0, np.int64))
             members[split, rule.corpus] = np.union1d(before, inside(rule))
         pools = [
@@ -96,19 +100,11 @@ class Tasks:
         ]
         left_out = self._pass_gate(pools, members)
 
-        self.splits = {split: [] for split in self.rules}
-        for split, name, each in given:
-            corpus = self.corpora[each.corpus]
-            if isinstance(each, Unlabelled):
-                mine = sentences(each.corpus, each.sentence, each.shortest)
-                each.take(split, name, corpus.domain, self.ways, mine)
-                self.splits[split].append(each)
-                continue
-            rule = each
-            left = left_out.get((split, rule.corpus), set())
+        def made(name: str, rule: Rule, split: str) -> Task:
+            corpus, left = self.corpora[rule.corpus], left_out.get((split, rule.corpus), set())
             at = [i for i in inside(rule) if i not in left]
             held = {column: [values[i] for i in at] for column, values in columns[rule.corpus].items()}
-            task = make_task(
+            return make_task(
                 name,
                 rule,
                 domain=corpus.domain,
@@ -120,11 +116,25 @@ class Tasks:
                 ways=self.ways,
                 label_words=corpus.label_words,
             )
+
+        self.splits = {split: [] for split in self.rules}
+        for split, name, each in given:
+            corpus = self.corpora[each.corpus]
+            if isinstance(each, Unlabelled):
+                mine = sentences(each.corpus, each.sentence, each.shortest)
+                each.take(split, name, corpus.domain, self.ways, mine)
+                self.splits[split].append(each)
+                continue
+            task = made(name, each, split)
+            if each.fixed_queries:
+                asked = made(name, replace(each, corpus=each.fixed_queries.corpus or each.corpus,
+                                           share=each.fixed_queries.share), FIXED)  # fmt: skip
+                task.fix_queries(asked, each.fixed_queries.each)
             self.splits[split].append(task)
         self._require_new()
         for split in self.splits:
             for task in self.labelled(split):
-                task.require(split, sum(self.size(task)))
+                task.require(split, *self.size(task))
         if any(self._unlabelled().values()):
             self._part_sentences()
         return self
@@ -190,7 +200,9 @@ class Tasks:
             return
 
         def held(task: Task | Unlabelled) -> set[str]:
-            return {task.domain} if self.held_out == "domain" else set(task.classes)
+            judged_on = isinstance(task, Task) and task.judged_on
+            domains = {task.domain, judged_on[1]} if judged_on else {task.domain}
+            return domains if self.held_out == "domain" else set(task.classes)
 
         for test in self.splits["meta_test"]:
             for split in SPLITS[:2]:
@@ -254,7 +266,9 @@ class Tasks:
 
     def checksums(self) -> dict[str, str]:
         """sha256 of the rows of every corpus that a task uses."""
-        used = sorted({task.corpus for split in self.splits.values() for task in split})
+        tasks = [task for split in self.splits.values() for task in split]
+        judged_on = {task.judged_on[0] for task in tasks if isinstance(task, Task) and task.judged_on}
+        used = sorted({task.corpus for task in tasks} | judged_on)
         return {name: self.corpora[name].checksum() for name in used}
 
 
@@ -271,7 +285,10 @@ def frequency(tasks: Iterable[Task], vocabulary: int, more: Iterable[np.ndarray]
 def _rule(split: str, name: str, keys: Mapping[str, Any] | Unlabelled) -> Rule | Unlabelled:
     if isinstance(keys, Unlabelled):
         return keys
-    takes = [field.name for field in fields(Rule)]
-    if unknown := [key for key in keys if key not in takes]:
-        raise UserError(f"task.{split}.{name}.{unknown[0]} is unknown; a task takes {', '.join(takes)}")
-    return Rule(**keys)
+    fixed = keys.get("fixed_queries")
+    for kind, given, at in ((Rule, keys, ""), (FixedQueries, fixed or {}, "fixed_queries.")):
+        takes = [field.name for field in fields(kind)]
+        if unknown := [key for key in given if key not in takes]:
+            what = "a task takes" if kind is Rule else "fixed queries take"
+            raise UserError(f"task.{split}.{name}.{at}{unknown[0]} is unknown; {what} {', '.join(takes)}")
+    return Rule(**{**keys, "fixed_queries": FixedQueries(**fixed) if fixed is not None else None})

@@ -1,7 +1,7 @@
 """Sequences of unequal length as one padded batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -57,6 +57,13 @@ def pad(sequences: Sequence[np.ndarray], texts: Sequence[str]) -> Inputs:
     for row, sequence in zip(tokens, sequences, strict=True):
         row[: len(sequence)] = sequence
     return Inputs(torch.from_numpy(tokens), torch.from_numpy(lengths), tuple(texts))
+
+
+def taken(inputs: Inputs, items: Tensor) -> Inputs:
+    """The texts at `items` [number] int64, in that order, as long as the longest of them. Items must be texts."""
+    lengths = inputs.lengths[items]
+    tokens = inputs.tokens[items, : int(lengths.max())]
+    return replace(inputs, tokens=tokens, lengths=lengths, texts=tuple(inputs.texts[i] for i in items.tolist()))
 
 
 def joined(first: Inputs, second: Inputs) -> Inputs:

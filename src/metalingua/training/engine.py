@@ -39,6 +39,7 @@ class Judgement:
     adapt_seconds: float
     moved: int  # numbers that adapting changed or made
     predictions: np.ndarray  # [query items], as the task's labels
+    steps: int | None = None  # gradient steps, where the learner itself decided when to stop
 
 
 class Engine:
@@ -149,7 +150,8 @@ class Engine:
             outputs = predictor.outputs(episode.query.inputs)
             problem = episode.query.problem
             statistics = problem.statistics(outputs, episode.query.targets)
-            return Judgement(statistics, seconds, moved(mine, predictor.params), problem.predictions(outputs))
+            changed = moved(mine, predictor.params)
+            return Judgement(statistics, seconds, changed, problem.predictions(outputs), predictor.steps)
 
         with torch.no_grad():
             return self.map(one, episodes)

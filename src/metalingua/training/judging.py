@@ -19,6 +19,7 @@ from metalingua.training.engine import Engine, localise
 
 CURVE_STEPS = (0, 1, 2, 3, 5, 7, 10)
 CURVE_EPISODES = 50  # a target
+CURVE_QUERIES = 500  # answered anew after each of CURVE_STEPS: a test set of thousands costs minutes
 
 
 @dataclass
@@ -81,6 +82,10 @@ def judge(candidate: Candidate, settings: Mapping[str, Any], engine: Engine, mod
         "peak_memory_mib": peak_memory_mib(),
         "chosen": dict(settings),
     }
+    stopped = [(episode.task, each.steps) for episode, each in zip(episodes, judged, strict=True)]
+    if any(steps is not None for _, steps in stopped):  # mean gradient steps by target
+        steps = pandas.DataFrame(stopped, columns=["target", "steps"])
+        about["steps"] = steps.groupby("target")["steps"].mean().to_dict()
     return pandas.DataFrame(rows), about
 
 
@@ -89,7 +94,8 @@ def curve(
 ) -> dict[str, Any]:
     """Mean query accuracy after each number of inner steps, by target; empty for a learner that takes none.
 
-    One that was trained for fewer steps than CURVE_STEPS has a shorter curve.
+    One that was trained for fewer steps than CURVE_STEPS has a shorter curve; a target of more than CURVE_QUERIES
+    queries an episode has none.
     """
     if not {**candidate.config, **settings}.get("steps"):
         return {}
@@ -107,7 +113,8 @@ def curve(
     curves: dict[str, Any] = {}
     for target in dict.fromkeys(episode.task for episode in episodes):
         some = [episode for episode in episodes if episode.task == target][:CURVE_EPISODES]
-        if some[0].query.problem.outputs > 1:  # a regression has no accuracy
+        few = len(some[0].query.inputs) <= CURVE_QUERIES
+        if few and some[0].query.problem.outputs > 1:  # a regression has no accuracy
             with torch.no_grad():
                 means = np.mean(engine.map(one, some), axis=0)
             if len(means):
