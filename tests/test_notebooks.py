@@ -1,4 +1,4 @@
-"""Notebooks are stored without what they print: it is made where they are run, which `pytest notebooks` does (nbmake)."""
+"""Notebooks are stored without what they print; `pytest notebooks` runs them (nbmake)."""
 
 import ast
 import json
