@@ -161,11 +161,25 @@ def test_a_trained_head_is_given_its_classes_in_their_order(maml):
         maml.set_params(order=["poor", "great"]).fit(TEXTS, [named[each] for each in LABELS])
         assert maml.classes_.tolist() == ["great", "poor"]
         np.testing.assert_allclose(maml.predict_proba(ASKED), known[:, ::-1], atol=1e-6)
-    with pytest.warns(UserWarning, match=r"\(negative, positive\): great, poor"):
-        maml.set_params(order=None).fit(TEXTS, [named[each] for each in LABELS])
-    assert not np.allclose(maml.predict_proba(ASKED), known[:, ::-1], atol=1e-6)
+        maml.set_params(order=["great", "poor"]).fit(TEXTS, [named[each] for each in LABELS])
+        assert not np.allclose(maml.predict_proba(ASKED), known[:, ::-1], atol=1e-6)
     with pytest.raises(ValueError, match="order is .'poor', 'bad'."):
         maml.set_params(order=["poor", "bad"]).fit(TEXTS, [named[each] for each in LABELS])
+
+
+@pytest.mark.parametrize("names", [("great", "poor"), ("a", "b"), (0, 1)])
+@pytest.mark.parametrize("first", [0, 1])
+def test_new_labels_take_the_places_where_the_head_fits_them_best(maml, names, first):
+    labels = [names[(each == "positive") ^ first] for each in LABELS]
+    found = {}
+    for order in (names, names[::-1]):
+        fitted = clone(maml).set_params(settings={"steps": 0}, order=list(order)).fit(TEXTS, labels)
+        shares = fitted.predict_proba(TEXTS)[np.arange(6), [names.index(label) for label in labels]]
+        found[np.log(shares).sum()] = list(order)
+    fitted = clone(maml).fit(TEXTS, labels)
+    assert len(found) == 2 and fitted.order_ == found[max(found)]
+    told = clone(maml).set_params(order=found[max(found)]).fit(TEXTS, labels)
+    np.testing.assert_array_equal(fitted.predict_proba(ASKED), told.predict_proba(ASKED))
 
 
 def test_clones_share_what_was_learned_and_are_not_fitted(maml):
@@ -361,7 +375,7 @@ def test_a_file_keeps_labels_and_settings_of_any_kind(proto, tmp_path):
         proto.set_params(order=list(dict.fromkeys(labels)), batch_size=3).fit(TEXTS, labels)
         again = metalingua.load(proto.save(tmp_path / "it"))
         assert again.classes_.tolist() == proto.classes_.tolist() and again.classes_.dtype == proto.classes_.dtype
-        assert again.order == proto.order and again.batch_size == 3 and again.cut_ == 0
+        assert again.order == proto.order == again.order_ and again.batch_size == 3 and again.cut_ == 0
         np.testing.assert_array_equal(again.predict(ASKED), proto.predict(ASKED))
     with pytest.raises(NotFittedError):
         metalingua.load(clone(proto).save(tmp_path / "it")).predict(ASKED)
