@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -53,8 +54,8 @@ class _FewShot(BaseEstimator):
     _support: Examples | None  # of a learner that reads queries to adapt: it adapts when it is asked
     _predictor: Predictor | None  # None: not made anew yet
 
-    def _adapt(self, texts: list[str], labels: Any, problem: Problem, names: Sequence[Any] | None = None) -> None:
-        """Adapt to `texts` with `labels` as the problem takes them; `names` of its classes."""
+    def _learner_for(self, problem: Problem) -> Learner:
+        """The learner. Raises EstimatorError if it cannot learn `problem`."""
         if not isinstance(self.batch_size, numbers.Integral) or self.batch_size < 1:
             raise EstimatorError(f"batch_size is {self.batch_size!r}: it must be a whole number, at least 1")
         learner = self._learner()
@@ -66,12 +67,16 @@ class _FewShot(BaseEstimator):
                 f"{learner.label} answers by a head that meta-training trained, and there is none for "
                 f"{_shown(problem)} (trained: {trained}). {self._way_out(problem)}"
             )
-        self.cut_ = 0
-        inputs = self._read(texts)
+        return learner
+
+    def _adapt(
+        self, learner: Learner, inputs: Inputs, labels: np.ndarray, problem: Problem, names: Sequence[Any] = ()
+    ) -> None:
+        """Adapt to `inputs` with `labels` as the problem takes them; `names` of its classes."""
         targets = problem.targets(labels)
-        support = Examples(problem, inputs, targets, np.asarray(labels))
+        support = Examples(problem, inputs, targets, labels)
         if learner.reads_names:
-            support = Examples(problem, inputs, targets, np.asarray(labels), self._named(names))
+            support = Examples(problem, inputs, targets, labels, self._named(names))
         with _one_thread():
             predictor = self._predictor_of(learner, support)
         for name, value in predictor.params.items():
@@ -104,14 +109,19 @@ class _FewShot(BaseEstimator):
         weight = torch.zeros(problem.outputs, self.learned.encoder.size)
         return {**self.learned.params, f"{head}.weight": weight, f"{head}.bias": torch.zeros(problem.outputs)}
 
-    def _named(self, names: Sequence[Any] | None) -> Inputs:
-        found = called([str(name) for name in names or ()], {})
+    def _named(self, names: Sequence[Any]) -> Inputs:
+        found = called([str(name) for name in names], {})
         if found is None:
             raise EstimatorError(
                 f"{self.learned.name} reads what classes are called, and these have no names in words: "
-                f"{', '.join(map(str, names or ()))}; give labels in words, or take a run of learner=proto_net"
+                f"{', '.join(map(str, names))}; give labels in words, or take a run of learner=proto_net"
             )
         return self._read(list(found))
+
+    def _support_of(self, texts: list[str]) -> Inputs:
+        """`texts` as `_read` has them, the first of this fit."""
+        self.cut_ = 0
+        return self._read(texts)
 
     def _read(self, texts: list[str]) -> Inputs:
         """One padded batch. Texts that are longer than the model reads are cut, and counted in `cut_`."""
@@ -224,12 +234,14 @@ class FewShotClassifier(ClassifierMixin, _FewShot):
     learned     what a run learned; shared by all clones, and never changed by fit
     order       the labels in the order that the trained head knows: a head of meta-training tells "first class" from
                 "second class", as `learned.heads` has them (negative before positive). None: the order of a task of
-                meta-training with the very same labels, else ascending. It matters to learners with such a head alone
+                meta-training with the very same labels; else that in which the head, before adapting, fits the texts
+                of `fit` best. It matters to learners with such a head alone
     settings    of the learner, in place of those that the run chose on meta-validation: {"steps": 10}
     batch_size  texts that are answered together
 
-    After fit: `classes_`, ascending; `cut_`, how many texts were longer than the model reads; `adapted_`, what adapting
-    changed or made, by the names that the learner gives it (a parameter of the model has its own name).
+    After fit: `classes_`, ascending; `order_`, the order that was taken; `cut_`, how many texts were longer than the
+    model reads; `adapted_`, what adapting changed or made, by the names that the learner gives it (a parameter of the
+    model has its own name).
     """
 
     def __init__(
@@ -250,10 +262,12 @@ class FewShotClassifier(ClassifierMixin, _FewShot):
         classes, index = np.unique(_one_type(labels), return_inverse=True)
         if len(classes) < 2:
             raise EstimatorError(f"all {len(texts)} labels are {labels[0]!r}: telling classes apart takes two or more")
-        places = self._places(classes.tolist())
+        problem = Classification(len(classes))
+        learner, inputs = self._learner_for(problem), self._support_of(texts)
+        places = self._places(learner, classes.tolist(), index, inputs, problem)
         columns = [places.index(each) for each in classes.tolist()]
-        self._adapt(texts, np.array(columns)[index], Classification(len(places)), names=places)
-        self.classes_, self._columns = classes, columns
+        self._adapt(learner, inputs, np.array(columns)[index], problem, names=places)
+        self.classes_, self.order_, self._columns = classes, places, columns
         return self
 
     def predict(self, X: Iterable[str]) -> np.ndarray:
@@ -275,32 +289,33 @@ class FewShotClassifier(ClassifierMixin, _FewShot):
 
     outputs.__doc__ = _FewShot.outputs.__doc__
 
-    def _places(self, labels: list[Any]) -> list[Any]:
-        """`labels`, ascending, as the head has them."""
+    def _places(
+        self, learner: Learner, labels: list[Any], index: np.ndarray, inputs: Inputs, problem: Classification
+    ) -> list[Any]:
+        """`labels`, ascending, in the order of the head's outputs; `index` is that of each of `inputs` in `labels`."""
         if self.order is not None:
             if len(self.order) != len(labels) or set(self.order) != set(labels):
                 raise EstimatorError(f"order is {list(self.order)}, and the labels are {labels}: it must have the same")
             return list(self.order)
-        known = self.learned.heads.get(f"classification_{len(labels)}", [])
-        for names in known:
+        for names in self.learned.heads.get(problem.name, []):
             if sorted(names) == sorted(map(str, labels)):
                 return sorted(labels, key=lambda label: names.index(str(label)))
-        if self._learner().needs_head and self.learned.label_order == "fixed" and known and isinstance(labels[0], str):
-            warnings.warn(
-                f"the trained head knows classes by their place ({', '.join(known[0])}): {', '.join(labels)} were "
-                "taken in this order; set `order` where it is another one",
-                stacklevel=3,
-            )
-        return labels
+        if not learner.needs_head or self.learned.label_order != "fixed":
+            return labels
+        with torch.no_grad(), _one_thread():
+            surprise = -self._model().outputs(self.learned.params, inputs, problem).log_softmax(1).numpy()
+        cost = np.stack([surprise[index == label].sum(0) for label in range(len(labels))])  # [labels, places], nats
+        return [labels[label] for label in linear_sum_assignment(cost.T)[1]]
 
     def _facts(self) -> dict[str, Any]:
         classes = self.classes_.tolist()
         if not all(isinstance(each, str | int | float) for each in classes):
             raise EstimatorError(f"labels are {type(classes[0]).__name__}s: a file keeps strings and numbers alone")
-        return {"classes": classes, "columns": self._columns, "cut": self.cut_}
+        return {"classes": classes, "order": self.order_, "cut": self.cut_}
 
     def _recall(self, facts: Mapping[str, Any]) -> None:
-        self.classes_, self._columns, self.cut_ = np.array(facts["classes"]), facts["columns"], facts["cut"]
+        self.classes_, self.order_, self.cut_ = np.array(facts["classes"]), facts["order"], facts["cut"]
+        self._columns = [self.order_.index(each) for each in self.classes_.tolist()]
         self.problem_ = Classification(len(self.classes_))
 
 
@@ -333,7 +348,8 @@ class FewShotRegressor(RegressorMixin, _FewShot):
         low, high = map(float, scales[0])
         if outside := [each for each in ratings if not low <= each <= high]:
             raise EstimatorError(f"rating {outside[0]} is not on the scale from {low:g} to {high:g}: give scale=[...]")
-        self._adapt(texts, np.asarray(ratings, dtype=np.float64), Regression(low, high))
+        problem = Regression(low, high)
+        self._adapt(self._learner_for(problem), self._support_of(texts), np.asarray(ratings, dtype=np.float64), problem)
         return self
 
     def predict(self, X: Iterable[str]) -> np.ndarray:

@@ -66,7 +66,6 @@ def _ready(run: Path, rows: Any, learner: str | None, ratings: bool, order: Sequ
     estimator = metalingua.load(run, learner=learner, kind="regression" if ratings else None)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="texts of more than")  # counted at the end
-        warnings.showwarning = lambda message, *rest: print(f"note: {message}", file=sys.stderr)
         if order is not None:
             if "order" not in estimator.get_params():
                 raise UserError("--order is of classes, and ratings have none: leave it out")
