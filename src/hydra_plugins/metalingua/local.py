@@ -6,13 +6,16 @@ Hydra imports this file whenever it starts, so that nothing heavy is imported be
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+if TYPE_CHECKING:
+    from metalingua.study.pool import Pool
 
 
 @dataclass
@@ -54,7 +57,6 @@ class Local(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from metalingua.study.launch import NotAllDone, launch
-        from metalingua.study.pool import Pool
         from metalingua.study.telling import telling
 
         setup_globals()
@@ -66,7 +68,7 @@ class Local(Launcher):
         kept = [each for each in given if not each.lstrip("+~").startswith(("hydra/launcher", "hydra.launcher",
                 "hydra/sweeper", "hydra.sweeper", "hydra.mode"))]  # fmt: skip
         commands = [(sys.executable, *_script(), *overrides, *kept) for overrides in job_overrides]
-        outcomes = launch(Pool(**self.pool), list(zip(names, commands, tasks, strict=True)))
+        outcomes = launch(self._pool(), list(zip(names, commands, tasks, strict=True)))
         returns = []
         for overrides, config, outcome in zip(job_overrides, configs, outcomes, strict=True):
             done = outcome.state == "done"
@@ -75,6 +77,16 @@ class Local(Launcher):
                 JobStatus.COMPLETED if done else JobStatus.FAILED, outcome.score if done else NotAllDone(outcomes),
             ))  # fmt: skip
         return returns
+
+    @property
+    def slots(self) -> int:
+        """Runs at once."""
+        return self._pool().slots
+
+    def _pool(self) -> "Pool":
+        from metalingua.study.pool import Pool
+
+        return Pool(**self.pool)
 
     def _config(self, overrides: Sequence[str], number: int) -> DictConfig:
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))

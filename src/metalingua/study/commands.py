@@ -74,6 +74,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     ablate.add_argument("--output", type=Path, metavar="FILE", help="write the table there, too")
     ablate.add_argument("--dry", action="store_true", help="list the runs, start none")
     launching(ablate)
+    search = command("search", _search, "find settings by meta-validation score: trials are ordinary runs", study=False)
+    search.add_argument("study", metavar="SEARCH", help="0008, 0008_name, or a folder with a search.yaml")
+    what = "freeze it; go on with it (the default); its best trials, and how to judge the winner"
+    search.add_argument("what", nargs="?", choices=("plan", "run", "status"), default="run", help=what)
+    launching(search)
     clean = command("clean", _clean, "delete what is not needed any more: runs of the study whose results are kept")
     clean.add_argument("--all", action="store_true", help="every run of the study in outputs, its checkpoints too")
     clean.add_argument("--yes", action="store_true", help="delete; without it, only say what would go")
@@ -351,6 +356,34 @@ def _ablate(options: argparse.Namespace) -> int:
     if options.output:
         write_atomically(options.output, text.encode())
     return code
+
+
+def _search(options: argparse.Namespace) -> int:
+    from metalingua.study import search as searching
+    from metalingua.study.compose import composer
+
+    at = root()
+    folder = searching.find(at, options.study)
+    with composer(at / "conf") as compose:
+        search, question = searching.read(folder, compose, options.outputs)
+        home = _outputs(options) / "studies" / search.name
+        file = home / searching.FROZEN
+        print(question)
+        if options.what == "plan" or (options.what == "run" and not file.exists()):
+            searching.freeze(search, file)
+            print(f"Frozen: {file}")
+        elif file.exists() and (changed := searching.drift(search, file)):
+            lines = "\n  - ".join([f"{search.name} is not what was planned:", *changed])
+            raise searching.SearchError(
+                f"{lines}\ngo on from that version, or plan anew: metalingua study search {folder.name} plan"
+            )
+        if options.what == "run":
+            pool = _pool(options)
+            evaluate = searching.in_pool(search, compose, pool, at / "train.py", options.outputs)
+            searching.go(search, home, pool.slots, evaluate)
+        for line in searching.best(search, home):
+            print(line)
+    return 0
 
 
 def _clean(options: argparse.Namespace) -> int:
