@@ -309,8 +309,8 @@ def _opened(search: Search, folder: Path) -> optuna.Study:
 def _broken(folder: Path, key: str, error: Exception) -> SearchError:
     reason = str(error.__cause__ or error).partition("\n")[0]
     return SearchError(
-        f"{folder / key}.db cannot be read or written ({reason}); if it is damaged, delete it: no run is lost, the same "
-        "command finds them done already"
+        f"{folder / key}.db cannot be read or written ({reason}); if it is damaged, delete it: no run is lost, the "
+        "same command finds them done already"
     )
 
 
