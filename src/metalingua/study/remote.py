@@ -32,7 +32,9 @@ def do(words: Sequence[str], log: str, folder: str) -> int:
         env = {**os.environ, "PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=folder, env=env)
     try:
-        return process.wait()
+        while (code := process.poll()) is None:
+            time.sleep(LOOK)  # not one long wait, which Ray's way of interrupting does not end
+        return code
     except KeyboardInterrupt:
         process.terminate()
         try:
