@@ -41,7 +41,7 @@ def chosen(group, name):
     extra = ["learner@compare.multi_task=multi_task"] if group == "learner" else beside
     if group == "classes":
         extra = [f"task={name.partition('_')[0]}"]
-    return with_files(f"{group}={name}", *extra), {"experiment": "", "classes": "task"}.get(group, group)
+    return with_files(f"{group}={name}", *extra), {"experiment": "", "classes": "task", "search": ""}.get(group, group)
 
 
 def with_files(*words):

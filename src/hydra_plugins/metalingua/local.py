@@ -84,6 +84,14 @@ class Local(Launcher):
         return self._pool().slots
 
     def _pool(self) -> "Pool":
+        from metalingua.error import UserError
+
+        try:
+            return self._made()
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    def _made(self) -> "Pool":
         from metalingua.study.pool import Pool
 
         return Pool(**self.pool)

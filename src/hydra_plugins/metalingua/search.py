@@ -62,7 +62,7 @@ class Optuna(Sweeper):
             )
         folder = Path(config["paths"]["outputs"]) / "searches"
         searching.freeze(search, folder / f"{search.key}.json")
-        at_once = int(self.at_once or getattr(self.engine, "slots", None) or 1)
+        at_once: int = self.at_once or getattr(self.engine, "slots", 1) or 1
         started = 0
 
         def evaluate(runs: Sequence[searching.Words]) -> list[float | None]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO, Protocol
 
 from metalingua.error import UserError
 from metalingua.limit import Above, AtLeast, limited
@@ -53,10 +53,32 @@ class Outcome:
     score: float | None = None  # on meta-validation, of the run's own learner, of one that is done
 
 
+class Process(Protocol):
+    """A job that was started, here or elsewhere; as subprocess.Popen has it."""
+
+    returncode: int | None  # a negative one is the signal that ended it
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Raises subprocess.TimeoutExpired."""
+        ...
+
+    def signal(self, number: int) -> None:
+        """To it and all that it started; nothing happens where it is over."""
+        ...
+
+
+class _Here(subprocess.Popen[bytes]):
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+
 @dataclass
 class _Running:
     job: Job
-    process: "subprocess.Popen[bytes]"
+    process: Process
     slot: int
     since: float
     starts: int
@@ -149,9 +171,6 @@ class Pool:
         return [found[id(job)] for job in jobs]
 
     def _start(self, job: Job, slot: int, starts: int) -> _Running:
-        env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        if self.devices:
-            env["CUDA_VISIBLE_DEVICES"] = str(self.devices[slot % len(self.devices)])
         path = job.run.path / LOG
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,27 +178,32 @@ class Pool:
         except OSError as error:
             raise unwritable(path, error) from error
         with log:
-            offset = log.tell()
-            process = subprocess.Popen(
-                job.words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True
-            )
+            offset, since, before = log.tell(), time.monotonic(), job.run.done
+            process = self._process(job, slot, log)
+        return _Running(job, process, slot, since, starts, path, offset, before)
+
+    def _process(self, job: Job, slot: int, log: BinaryIO) -> Process:
+        env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if self.devices:
+            env["CUDA_VISIBLE_DEVICES"] = str(self.devices[slot % len(self.devices)])
+        process = _Here(job.words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True)
         if self._cores:
             with contextlib.suppress(OSError):  # it is over already
                 os.sched_setaffinity(process.pid, self._cores[slot])
         with contextlib.suppress(OSError):  # out of memory: a run is to go, not what looks after all of them (Linux)
             Path(f"/proc/{process.pid}/oom_score_adj").write_text("500")
-        return _Running(job, process, slot, time.monotonic(), starts, path, offset, job.run.done)
+        return process
 
     def _limit(self, each: _Running) -> None:
         over = time.monotonic() - each.since - 60 * self.minutes if self.minutes else 0.0
         if over > 0:
             each.late = True
-            _signal(each.process, signal.SIGTERM if over < GRACE else signal.SIGKILL)
+            each.process.signal(signal.SIGTERM if over < GRACE else signal.SIGKILL)
 
 
 def _outcome(each: _Running) -> Outcome:
     """What became of it. An exit code alone is never trusted: `done` in status.json is."""
-    code, run = each.process.returncode, each.job.run
+    code, run = each.process.returncode or 0, each.job.run
     found = Outcome(each.job, "done", time.monotonic() - each.since, each.starts)
     if run.done and (code == 0 or not each.done_before):
         return found
@@ -221,15 +245,10 @@ def _signals() -> Iterator[list[int]]:
 
 def _end(running: Sequence[_Running]) -> None:
     for each in running:
-        _signal(each.process, signal.SIGTERM)
+        each.process.signal(signal.SIGTERM)
     last = time.monotonic() + GRACE
     for each in running:
         with contextlib.suppress(subprocess.TimeoutExpired):
             each.process.wait(max(0.0, last - time.monotonic()))
-        _signal(each.process, signal.SIGKILL)
+        each.process.signal(signal.SIGKILL)
         each.process.wait()
-
-
-def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)

@@ -44,6 +44,7 @@ FILE, FROZEN = "search.yaml", "search.json"
 TPE = {"_target_": "optuna.samplers.TPESampler"}  # as conf/hydra/sweeper/sampler/tpe.yaml
 TRIAL = ("episodes.test=2", "compare=null", "reference=[]")  # as conf/hydra/sweeper/optuna.yaml
 SHOWN = 5  # trials, of the best
+PATIENCE = 5  # runs in a row that may fail before a search stops, so that an error of the config costs no more
 
 Words = tuple[str, ...]
 Evaluate = Callable[[Sequence[Words]], Sequence[float | None]]  # runs -> their scores; None of one that failed
@@ -209,10 +210,10 @@ def go(search: Search, folder: Path, at_once: int, evaluate: Evaluate) -> None:
 
     folder    for the search's own file
     at_once   trials of a batch, all asked for before any of them is answered
-    Raises Busy where another process searches, SearchError where all of the first batch fail: their budget is unspent.
+    Raises Busy where another process searches, SearchError where PATIENCE runs fail with none done between them.
     """
     with _held(folder, search.key):
-        study = _opened(search, folder)
+        study, failed = _opened(search, folder), 0
         while True:
             trials = _trials(study)
             running = [each for each in trials if each.state == TrialState.RUNNING]
@@ -226,17 +227,18 @@ def go(search: Search, folder: Path, at_once: int, evaluate: Evaluate) -> None:
             known = {search.words(each.params): each.value for each in trials if each.state.is_finished()}
             new = list(dict.fromkeys(words for each in running if (words := search.words(each.params)) not in known))
             found = dict(zip(new, evaluate(new), strict=True)) if new else {}
-            if not known and not any(_is_score(each) for each in found.values()):
-                raise SearchError(
-                    f"none of the first {len(new)} trials is done; their budget is not spent: mend what is wrong, and "
-                    "the same command starts them again"
-                )
             for each in running:
                 score = {**known, **found}[search.words(each.params)]
                 if _is_score(score):
                     study.tell(each.number, score)
                 else:
                     study.tell(each.number, state=TrialState.FAIL)
+            failed = 0 if any(map(_is_score, found.values())) else failed + len(new)
+            if failed >= PATIENCE:
+                raise SearchError(
+                    f"the last {failed} runs all failed, and so will the rest: mend what is wrong; the same command "
+                    "goes on with the next trial"
+                )
 
 
 def _is_score(value: float | None) -> bool:
