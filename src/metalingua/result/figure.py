@@ -111,8 +111,8 @@ def _adapting(axes: "Axes", runs: Sequence[Run], target: str) -> None:
     about = first["targets"][target]
     if about.get("ways"):
         axes.axhline(100 / about["ways"], color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-        axes.annotate("chance", (1, 100 / about["ways"]), (-2, 2), xycoords=("axes fraction", "data"),
-                      textcoords="offset points", ha="right", fontsize=7, color=GREY)  # fmt: skip
+        axes.annotate("chance", (1, 100 / about["ways"]), (-2, -2), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", ha="right", va="top", fontsize=7, color=GREY)  # fmt: skip
     axes.margins(y=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("inner steps", fontsize=9)
@@ -201,6 +201,7 @@ def costs(table: Table, names: int) -> "Figure":
            and those that others are compared with, and the rest are grey
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     facts: list[tuple[str, Callable[[Row], float | None]]] = [("ms to adapt", lambda row: row.adapt_milliseconds)]
     if any(row.training_seconds for row in table.rows):
@@ -224,6 +225,10 @@ def costs(table: Table, names: int) -> "Figure":
             if named:
                 ends.append((x, row.score.estimate, row.name, colour))
         axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(name, fontsize=9)
         _plain(axes, "")
         _label_ends(axes, ends)
