@@ -101,7 +101,7 @@ def test_the_unbalanced_tasks_are_a_mean_of_tasks():
     assert "mean of 2 tasks" in table and cells(table, "MAML")[0].startswith("75.0 [") and "single" not in table
 
 
-KEPT = sorted(path.parent for path in FOLDER.glob("runs/*/result.json"))
+KEPT = sorted(path.parent for path in FOLDER.glob("runs/*/*/result.json"))
 
 
 def test_the_same_question_answered_twice_is_refused(tmp_path):
@@ -117,7 +117,7 @@ def test_what_is_printed_is_what_the_kept_runs_say(tmp_path):
     for some, same in ((KEPT, True), (KEPT[1:], False)):
         shutil.rmtree(tmp_path / "runs", ignore_errors=True)
         for run in some:
-            shutil.copytree(run, tmp_path / "runs" / run.name)
+            shutil.copytree(run, tmp_path / "runs" / run.parent.name / run.name)
         shutil.copytree(FOLDER / "step_size", tmp_path / "step_size", dirs_exist_ok=True)
         curve.write(tmp_path)
         assert ((tmp_path / "README.md").read_text() == (FOLDER / "README.md").read_text()) is same

@@ -249,7 +249,7 @@ def draw(frame: pandas.DataFrame, path: Path) -> None:
 
 def write(folder: Path) -> None:
     """README.md's tables and curve.png in `folder`, from the runs below its runs/ and step_size/."""
-    runs = sorted(path.parent for path in folder.glob("runs/*/result.json"))
+    runs = sorted(path.parent for path in folder.glob("runs/*/*/result.json"))
     frame, page = scores(runs), folder / "README.md"
     for task in ARTICLE:
         rewrite(page, task.lower(), by_labels(frame, task))
