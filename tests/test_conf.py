@@ -25,7 +25,7 @@ BESIDE = {  # what a file needs beside it
 
 def composed(*words):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", [*words, "logger.mode=disabled"])
+        return compose("train", ["logger=none", *words])
 
 
 def chosen(group, name):

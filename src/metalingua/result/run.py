@@ -173,7 +173,7 @@ def read_result(path: str | os.PathLike[str]) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise RunError(f"{run.path} is no done run: {run.result.name} is missing") from error
     except (OSError, ValueError) as error:
-        raise RunError(f"{run.path} cannot be read: {error}; {AGAIN}") from error
+        raise RunError(f"{run.result} is damaged ({error}); {AGAIN}") from error
     if not isinstance(found, dict) or not {"settings", "learner", "targets", "hash"} <= set(found):
         raise RunError(f"{run.result} is no result of a run; {AGAIN}")
     return found

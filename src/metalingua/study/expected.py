@@ -55,7 +55,7 @@ def numbers(runs: Mapping[str, Sequence[Path]]) -> tuple[list[Number], float]:
 
 
 def write(file: Path, found: Sequence[Number], minutes: float) -> None:
-    content = {"minutes": round(minutes, 1), "numbers": [vars(each) for each in found]}
+    content = {"minutes": round(minutes, 3), "numbers": [vars(each) for each in found]}
     write_atomically(file, (json.dumps(content, indent=1) + "\n").encode())
 
 
