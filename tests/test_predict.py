@@ -175,7 +175,9 @@ class Command:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         words = [sys.executable, "-m", "metalingua", "predict", str(run), "-", "--support", str(support)]
         pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
-        self.process = subprocess.Popen(words, **pipes, env=env)
+        # as from a terminal: a shell that started the tests in the background has SIGINT ignored, and children inherit it
+        listens = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+        self.process = subprocess.Popen(words, **pipes, env=env, preexec_fn=listens)
 
     def say(self, text):
         self.process.stdin.write(text)

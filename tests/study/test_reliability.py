@@ -27,7 +27,7 @@ def launch(folder, outputs, *words):
 
 
 def test_killed_at_random_and_inside_writes_it_ends_as_if_nobody_had(folder, tmp_path):
-    found = torture(folder, runs=3, kills=4, inside=1)
+    found = torture(folder, runs=2, kills=4, inside=1)
     assert sum(found.kills.values()) >= 4 and found.inside >= 1
     assert found.lost == [] and found.equal
     # the comparison can fail
@@ -38,7 +38,6 @@ def test_killed_at_random_and_inside_writes_it_ends_as_if_nobody_had(folder, tmp
 
 
 def test_one_run_dies_and_the_others_are_done(folder, tmp_path):
-    broken = folder / "books.csv"
     code, out, err = launch(folder, tmp_path, "seed=0,1", "learner.step_size=0.1,1e30", "learner.tuned=null",
                             "hydra.launcher.slots=2")  # fmt: skip
     states = [json.loads(path.read_text())["state"] for path in tmp_path.glob("tiny/*/status.json")]
@@ -51,15 +50,14 @@ def test_one_run_dies_and_the_others_are_done(folder, tmp_path):
     )
     code, out, err = launch(folder, tmp_path, "seed=0,1", "learner.step_size=0.1", "learner.tuned=null")
     assert code == 0 and "2 done already" in out and "started" not in out
-    assert broken.exists()
 
 
 def test_two_launches_at_once_run_each_once(folder, tmp_path):
-    both = [sweep(folder, tmp_path, 3) for _ in range(2)]
+    both = [sweep(folder, tmp_path, 2) for _ in range(2)]
     assert [each.wait(400) for each in both] == [0, 0]
-    assert done(tmp_path, 3)
+    assert done(tmp_path, 2)
     starts = [json.loads(path.read_text())["starts"] for path in tmp_path.glob("tiny/*/status.json")]
-    assert starts == [1, 1, 1]
+    assert starts == [1, 1]
 
 
 @pytest.fixture(scope="module")

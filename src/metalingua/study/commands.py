@@ -198,6 +198,7 @@ def _keep(made: "Plan") -> None:
         print(f"{len(done)} runs are not kept in {made.study.folder}: they are of uncommitted code ({commit()})")
         return
     for each in done:
+        assert each.kept is not None  # a run of a study
         keep(each.run.path, each.kept.parent)
     if done:
         print(f"{len(done)} runs kept in {made.study.folder}: commit them with the study")
@@ -206,14 +207,14 @@ def _keep(made: "Plan") -> None:
 def _launch(options: argparse.Namespace, group: str, todo: Sequence["Planned"]) -> int:
     from omegaconf import OmegaConf
 
-    from metalingua.study.launch import launch
+    from metalingua.study.launch import grouped, launch
     from metalingua.study.telling import telling
 
     names = telling([each.words for each in todo])
     given = []
     for name, each in zip(names, todo, strict=True):
         again = {"rerun": True} if each.state == "stale" else {}
-        words = [*each.words, f"++logger.group={group}", *(["rerun=true"] if again else [])]
+        words = [*each.words, *grouped(each.config, group), *(["rerun=true"] if again else [])]
         if options.outputs:
             words.append(f"paths.outputs={options.outputs}")
         command = (sys.executable, str(root() / "train.py"), *words)
@@ -343,7 +344,7 @@ def _ablate(options: argparse.Namespace) -> int:
                 cfg = compose([*words, *([f"paths.outputs={options.outputs}"] if options.outputs else [])])
                 check(cfg)
                 config = plain(reading_as_the_start(cfg))
-                mine.append(Planned(variant.label, words, config, directory(config), Path()))
+                mine.append(Planned(variant.label, words, config, directory(config), None))
             of.append((variant.label, mine))
             todo += mine
     if options.dry:

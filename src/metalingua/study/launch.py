@@ -1,6 +1,7 @@
 """From composed configs to outcomes: what is done is left alone, the rest goes to the pool."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -17,6 +18,11 @@ class NotAllDone(UserError):
 
     def __init__(self, outcomes: Sequence[Outcome]):
         super().__init__(failures(outcomes).partition("\n")[0].rstrip(":"))
+
+
+def grouped(config: Mapping[str, Any], name: str) -> list[str]:
+    """The override that puts a run with others of a study or search where its logger shows it, if that has groups."""
+    return [f"logger.group={name}"] if "group" in config["logger"] else []
 
 
 def launch(pool: Pool, given: Sequence[tuple[str, tuple[str, ...], DictConfig]]) -> list[Outcome]:

@@ -28,19 +28,19 @@ class Planned:
     words   its overrides, as `python train.py` takes them
     config  resolved
     run     where it lives, or will
-    kept    where what it found is kept, or would be, in the study's folder; of no study: the empty path
+    kept    where what it found is kept, or would be, in the study's folder; None: of no study
     """
 
     grid: str
     words: tuple[str, ...]
     config: Mapping[str, Any]
     run: RunDirectory
-    kept: Path
+    kept: Path | None
 
     @property
     def state(self) -> str:
         """kept, done, stale (done by another commit), running, cut, failed, or "to do"."""
-        if (self.kept / "result.json").is_file():
+        if self.kept is not None and (self.kept / "result.json").is_file():
             return "kept"
         state = self.run.status().get("state")
         if state is None:

@@ -394,17 +394,17 @@ def read(folder: Path, compose: "Composer", outputs: Path | None = None) -> tupl
 
 def in_pool(search: Search, compose: "Composer", pool: "Pool", train: Path, outputs: Path | None = None) -> Evaluate:
     """Runs as processes of this machine; what is done by this commit is not done again."""
-    from metalingua.study.launch import launch
+    from metalingua.study.launch import grouped, launch
     from metalingua.study.plan import Planned
 
-    beside = [f"++logger.group={search.name}", *([f"paths.outputs={outputs}"] if outputs else [])]
+    beside = [*grouped(search.config, search.name), *([f"paths.outputs={outputs}"] if outputs else [])]
 
     def evaluate(runs: Sequence[Words]) -> list[float | None]:
         given = []
         for words in runs:
             cfg = compose([*words, *beside])
             config = plain(reading_as_the_start(cfg))
-            again = Planned("", words, config, directory(config), Path()).state == "stale"
+            again = Planned("", words, config, directory(config), None).state == "stale"
             command = (sys.executable, str(train), *words, *beside, *(["rerun=true"] if again else []))
             name = " ".join(words[len(search.trial) + len(search.base) :])
             given.append((name, command, OmegaConf.create({**config, "rerun": again})))

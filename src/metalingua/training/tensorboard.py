@@ -12,13 +12,12 @@ from metalingua.result.run import RunDirectory
 class TensorBoard:
     """What conf/logger/tensorboard.yaml builds: `tensorboard --logdir outputs` shows every run that has it."""
 
-    def __init__(self, folder: str = "tensorboard", group: str | None = None, gradient_norms: bool = False):
+    def __init__(self, folder: str = "tensorboard", gradient_norms: bool = False):
         """
         folder          within the run's own
-        group           a study gives its name; TensorBoard has no use for it, the folders say it
         gradient_norms  as of logger=wandb
         """
-        self.folder, self.group, self.gradient_norms = folder, group, gradient_norms
+        self.folder, self.gradient_norms = folder, gradient_norms
 
     def live(self, run: RunDirectory) -> list[Logger]:
         try:
