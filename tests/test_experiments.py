@@ -1,11 +1,15 @@
 """What README and experiments/ print is what the kept runs say."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from metalingua.result.page_part import rewrite
+from metalingua.result.run import RunDirectory, read_result, score
+from metalingua.study import expected
 from metalingua.study.plan import plan
 from metalingua.study.study import read
 from metalingua.study.tables import make, runs_of
@@ -66,3 +70,37 @@ def test_every_kept_run_belongs_to_a_study(planned):
         folders = {path.parents[1] for path in study.folder.rglob("result.json")}
         assert {folder.relative_to(study.folder).as_posix() for folder in folders} <= set(study.grids), name
     assert len(STUDIES) == len(list(ROOT.glob("experiments/*/README.md")))
+
+
+WITH_NUMBERS = [name for name, study in STUDIES.items() if study.tables]
+
+
+@pytest.mark.parametrize("name", WITH_NUMBERS)
+def test_what_a_study_expects_is_what_its_kept_runs_say(name):
+    study = STUDIES[name]
+    kept = {grid: sorted(path.parent for path in (study.folder / grid).glob("*/result.json")) for grid in study.grids}
+    found, _ = expected.numbers({grid: paths for grid, paths in kept.items() if paths})
+    assert expected.read(study.folder / expected.FILE) == found
+    assert all(each.within for each in expected.compare(found, found))
+
+
+SMALLEST = ("0002_learners", "tuning/shuffled")  # its runs take ten seconds and need corpora of the package index alone
+
+
+@pytest.mark.registry
+def test_the_smallest_run_that_is_shipped_gives_its_numbers_again(planned, tmp_path):
+    study, grid = SMALLEST
+    runs = [each for each in planned(study).of([grid]) if each.state == "kept"]
+    run = min(runs, key=lambda each: read_result(each.kept)["cost"]["wall_seconds"])
+    words = [*run.words, f"paths.outputs={tmp_path}", f"corpus.cache={ROOT / 'data'}", "logger=none"]
+    ran = subprocess.run([sys.executable, "train.py", *words], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    if ran.returncode == 2 and "index" in ran.stderr:
+        pytest.skip(f"the corpora cannot be fetched: {ran.stderr.strip().splitlines()[-1]}")
+    assert ran.returncode == 0, ran.stderr
+    (path,) = (each.parent for each in tmp_path.glob("*/*/result.json"))
+    now, _ = expected.numbers({grid: [path]})
+    keys = {each.key for each in now}
+    then = [each for each in expected.read(STUDIES[study].folder / expected.FILE) if each.key in keys]
+    drifts = expected.compare(then, now)
+    assert len(drifts) == len(now) > 0 and all(each.within for each in drifts)
+    assert score(RunDirectory(path)) == pytest.approx(score(RunDirectory(run.kept)), abs=0.02)  # 20 episodes a task

@@ -175,7 +175,7 @@ class Command:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         words = [sys.executable, "-m", "metalingua", "predict", str(run), "-", "--support", str(support)]
         pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
-        # as from a terminal: a shell that started the tests in the background has SIGINT ignored, and children inherit it
+        # as from a terminal: what a shell starts in the background ignores SIGINT, and its children inherit that
         listens = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
         self.process = subprocess.Popen(words, **pipes, env=env, preexec_fn=listens)
 

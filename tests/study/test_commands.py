@@ -105,7 +105,12 @@ def test_compare_sees_a_drift(folder, ran):
     content["numbers"][0]["value"] += 3 * content["numbers"][0]["tolerance"] + 1
     file.write_text(json.dumps(content))
     code, out, _ = study(folder, "compare", "0001")
-    assert code == 1 and "OFF: runs, books, maml" in out and "1 of 2 numbers are as expected, 1 are off" in out
+    assert (
+        code == 1
+        and "OFF: runs, " in out
+        and ", books, maml: expected" in out
+        and "1 of 2 numbers are as expected, 1 are off" in out
+    )
     file.unlink()
 
 

@@ -318,7 +318,7 @@ def _compare(options: argparse.Namespace) -> int:
     for each in (*off, *missing):
         one, now = each.expected, each.found
         what = "not done" if now is None else f"found {now.value:.1f} +- {now.tolerance:.1f}"
-        print(f"{'missing' if now is None else 'OFF'}: {one.grid}, {one.target}, {one.learner}: expected "
+        print(f"{'missing' if now is None else 'OFF'}: {one.grid}, {one.config}, {one.target}, {one.learner}: expected "
               f"{one.value:.1f} +- {one.tolerance:.1f}, {what}")  # fmt: skip
     print(f"{len(drifts) - len(off) - len(missing)} of {len(drifts)} numbers are as expected, {len(off)} are off, "
           f"{len(missing)} are not there")  # fmt: skip

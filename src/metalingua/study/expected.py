@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metalingua.result.identity import run_hash
 from metalingua.result.interval import bootstrap_over_episodes, mean_over_seeds
 from metalingua.result.run import read_run, write_atomically
+from metalingua.study.kept import config_at
 from metalingua.study.study import StudyError
 
 FILE = "expected.json"
@@ -16,22 +18,24 @@ FILE = "expected.json"
 
 @dataclass(frozen=True)
 class Number:
-    """One number of a study: the mean test score of a learner on a target, over the runs of a grid.
+    """One number of a study: the mean test score of a learner on a target, over the seeds of one config.
 
-    value, tolerance  percent for accuracies, points for RMSE. The tolerance is half of the 95 % interval: over runs
+    config            names it: the hash of all that can change its result, less the seed
+    value, tolerance  percent for accuracies, points for RMSE. The tolerance is half of the 95 % interval: over seeds
                       where there are several, else over the episodes of the one
     """
 
     grid: str
+    config: str
     target: str
     learner: str
     value: float
     tolerance: float
-    runs: int
+    seeds: int
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.grid, self.target, self.learner
+    def key(self) -> tuple[str, ...]:
+        return self.grid, self.config, self.target, self.learner
 
 
 def numbers(runs: Mapping[str, Sequence[Path]]) -> tuple[list[Number], float]:
@@ -39,24 +43,26 @@ def numbers(runs: Mapping[str, Sequence[Path]]) -> tuple[list[Number], float]:
     found: list[Number] = []
     seconds = 0.0
     for grid, paths in runs.items():
-        scores: dict[tuple[str, str], list[Any]] = defaultdict(list)
+        scores: dict[tuple[str, str, str], list[Any]] = defaultdict(list)
         for path in paths:
             result, frame = read_run(path)
+            config = {key: value for key, value in config_at(path).items() if key != "seed"}
+            name = run_hash(config, (result.get("init_from") or {}).get("sha256"))
             seconds += result["cost"]["wall_seconds"]
             for (target, learner), rows in frame.groupby(["target", "learner"]):
                 rating = result["targets"][target]["metric"] == "rmse"
-                scores[target, learner].append(rows["rmse"] if rating else 100 * rows["accuracy"])
-        for (target, learner), each in sorted(scores.items()):
+                scores[name, target, learner].append(rows["rmse"] if rating else 100 * rows["accuracy"])
+        for (name, target, learner), each in sorted(scores.items()):
             means = [float(one.mean()) for one in each]
             interval = mean_over_seeds(means) if len(means) > 1 else bootstrap_over_episodes(each[0].to_numpy())
             half = (interval.high - interval.low) / 2
-            found.append(Number(grid, target, learner, round(interval.estimate, 3), round(half, 3), len(means)))
+            found.append(Number(grid, name, target, learner, round(interval.estimate, 3), round(half, 3), len(means)))
     return found, seconds / 60
 
 
 def write(file: Path, found: Sequence[Number], minutes: float) -> None:
-    content = {"minutes": round(minutes, 3), "numbers": [vars(each) for each in found]}
-    write_atomically(file, (json.dumps(content, indent=1) + "\n").encode())
+    lines = ",\n".join(json.dumps(vars(each)) for each in found)  # a line a number: a change shows what changed
+    write_atomically(file, f'{{"minutes": {round(minutes, 3)}, "numbers": [\n{lines}\n]}}\n'.encode())
 
 
 def read(file: Path) -> list[Number]:
