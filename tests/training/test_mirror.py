@@ -86,3 +86,30 @@ def test_auto_follows_the_key(no_key, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     assert Wandb("auto", "p").mode == "online"
     assert Wandb("disabled", "p").mode == "disabled"
+
+
+def test_tensorboard_has_the_scalars_of_training(folder):
+    words = ["logger=tensorboard", "compare=null", "reference=[]", f"paths.outputs={folder}/board"]
+    code, _, err = tiny.train(folder, *words)
+    assert (code, err) == (0, ""), err
+    (run,) = tiny.runs(folder / "board").values()
+    (events,) = (run / "tensorboard").glob("events.out.tfevents.*")
+    assert b"train/loss" in events.read_bytes() and b"val/score" in events.read_bytes()
+    assert not (run / "wandb").exists()
+    code, _, _ = tiny.train(folder, *words, "logger=none", f"paths.outputs={folder}/bare")
+    assert code == 0 and not list(folder.glob("bare/*/*/tensorboard"))
+
+
+def test_a_failed_run_is_told_to_wandb_and_nothing_else_is(monkeypatch):
+    import wandb
+
+    from metalingua.training.mirror import Wandb
+
+    told = []
+    monkeypatch.setattr(wandb, "finish", lambda exit_code: told.append(exit_code))
+    mirror = Wandb("online", "metalingua")
+    mirror.failed()
+    assert told == []  # it follows no run
+    monkeypatch.setattr(wandb, "run", object())
+    mirror.failed()
+    assert told == [1]
