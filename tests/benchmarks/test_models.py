@@ -82,7 +82,8 @@ def test_kept_runs_stand_in_the_row_of_their_model(tmp_path):
     readme = (models_page.ROOT / "README.md").read_text().splitlines()
     scores = [line.split(" | ")[1] for line in readme if line.startswith("| MAML, second order | ")][:2]
     imdb, amazon = (score.replace(", ", ",\N{NO-BREAK SPACE}") for score in scores)  # as README has them
-    assert found["lstm"].startswith(f"| lstm | `python train.py model=lstm` | MAML, second order | 4 | {imdb} | {amazon} |")
+    begins = f"| lstm | `python train.py model=lstm` | MAML, second order | 4 | {imdb} | {amazon} |"
+    assert found["lstm"].startswith(begins)
     assert found["cnn"] == "| cnn | `python train.py model=cnn` | – | – | – | – | – |"
     assert "| – | – |" in found["lstm, WordLlama vectors"]
     assert "| 1 | " in rows_of(models_page.main_job(RESULTS, kept(tmp_path / "one", *one)))["lstm"]
