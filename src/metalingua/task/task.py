@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from metalingua.error import UserError
-from metalingua.limit import Above, AtLeast
+from metalingua.limit import Above, AtLeast, OneOf
 from metalingua.problem.classification import Classification
 from metalingua.problem.problem import Problem
 from metalingua.problem.regression import Regression
@@ -76,7 +76,7 @@ class Rule:
     fixed_queries: FixedQueries | None = None
     weight: Annotated[float, Above(0)] = 1.0
     loss_weight: Annotated[float, Above(0)] = 1.0
-    metric: str | None = None
+    metric: Annotated[str, OneOf("macro_f1", "pearson")] | None = None
     title: str | None = None
     note: str | None = None
 
@@ -222,6 +222,13 @@ class Task:
     def require(self, split: str, shots: int, queries: int) -> None:
         """Raise UserError unless every class holds as many texts as an episode draws, and there are fixed queries if
         queries are to be fixed."""
+        if self.metric and self.metric != (kind := "macro_f1" if self.scale is None else "pearson"):
+            raise UserError(f"task.{split}.{self.name}.metric is {self.metric}; of this kind of task it can be {kind}")
+        if self.metric == "macro_f1" and self.ways < len(self.classes):
+            raise UserError(
+                f"task.{split}.{self.name}.metric is macro_f1, and an episode has {self.ways} of {len(self.classes)} "
+                "classes: a class has no place of its own then; set its ways to all of them, or metric to null"
+            )
         drawn, items, lower = "task.shots + task.queries", shots + queries, "one of them"
         if self.fixed is not None:
             drawn, items, lower = "its shots", shots, "them"

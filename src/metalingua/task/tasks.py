@@ -143,6 +143,12 @@ class Tasks:
                 f"task.label_order is shuffled, and {sequences[0]} is answered token by token: its labels have no "
                 "other order; set task.label_order=fixed"
             )
+        pooled = [task.name for split in self.splits for task in self.labelled(split) if task.metric == "macro_f1"]
+        if pooled and self.label_order == "shuffled":
+            raise UserError(
+                f"task.label_order is shuffled, and {pooled[0]} is judged by macro_f1, for which a class must have the "
+                "same place in every episode; set task.label_order=fixed, or its metric to null"
+            )
         for split in self.splits:
             for task in self.labelled(split):
                 task.require(split, *self.size(task))
