@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from toy import GOOD, TinyCorpus, reviews
+from toy import GOOD, TinyCorpus, ratings, reviews
 
 from metalingua.error import UserError
 from metalingua.learner.maml import Maml
@@ -154,3 +154,45 @@ def test_the_loss_of_an_episode_counts_its_weight(build):
         whole = module.episode_loss(module.model, params, episode)
         full = module.episode_loss(module.model, params, replace(episode, loss_weight=1.0))
         assert whole.item() == pytest.approx(0.5 * full.item())
+
+
+def test_kinds_of_answer_share_an_outer_step(monkeypatch):
+    """Classification of 2 and 3 ways, ratings and marks, texts of other lengths: one meta-batch, threads and vmap."""
+    monkeypatch.setitem(room.KINDS, "marks", Marked)
+    texts, labels = reviews("shop", 40, labels=("bad", "so so", "good"))
+    held = {
+        "film": TinyCorpus("film", *reviews("film", 40)),
+        "shop": TinyCorpus("shop", texts, rating=ratings(labels)),
+        "tweet": MarkedCorpus("tweet", reviews("tweet", 40)[0]),
+        "news": TinyCorpus("news", *reviews("news", 40)),
+    }
+    train = {
+        "films": {"corpus": "film"},
+        "stars": {"corpus": "shop", "rating": True, "loss_weight": 3.0},
+        "three": {"corpus": "shop", "cuts": [-1, 1], "ways": 3},
+        "marks": {"corpus": "tweet", "loss_weight": 0.5},
+    }
+    tasks = Tasks(held, train, {"v": {"corpus": "news"}}, {"t": {"corpus": "news"}}, 2, 2, 3, 8, "fixed", "nothing",
+                  "report")  # fmt: skip
+    tasks.read().encode(WordTokenizer(80))
+    assert tasks.heads() == {"classification_2": 2, "classification_3": 3, "marks_2": 2, "regression": 1}
+    drawn, batch = tasks.episodes("meta_train", 0), {}
+    for i in range(40):
+        batch.setdefault(drawn[i].task, drawn[i])
+    episodes = [batch[name] for name in train]
+    encoder = {"_target_": "metalingua.model.transformer.TransformerEncoder", "vocabulary": 80, "dim": 8, "layers": 1,
+               "heads": 2, "ffn": 8, "max_length": 8}  # fmt: skip
+    learner = {"_target_": "metalingua.learner.maml.Maml", "label": "x", "steps": 2, "step_size": 0.1, "order": 2}
+    module = MetaLearnerModule(encoder, tasks.heads(), learner, {}, 0)
+    params = {name: value.detach().clone().requires_grad_() for name, value in module.params.items()}
+    loss = module.engine.loss(module.model, params, episodes, module.episode_loss, 2)
+    alone = [module.learner.episode_loss(module.model, localise(module.model, params, each), each) for each in episodes]
+    weights = [1, 3, 1, 0.5]
+    assert loss.item() == pytest.approx(np.mean([w * each.item() for w, each in zip(weights, alone, strict=True)]))
+    loss.backward()
+    assert all(params[f"head.{name}.weight"].grad.abs().sum() > 0 for name in tasks.heads())
+    stacked = Engine(1, "vmap")
+    again = {name: value.detach().clone().requires_grad_() for name, value in params.items()}
+    stacked.loss(module.model, again, episodes, module.episode_loss, 2, vmaps=True).backward()
+    for name in params:
+        torch.testing.assert_close(again[name].grad, params[name].grad, rtol=1e-4, atol=1e-6)
