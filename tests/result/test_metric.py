@@ -8,8 +8,9 @@ from sklearn.metrics import f1_score
 from metalingua.result import metric
 from metalingua.result.interval import bootstrap_over_episodes
 from metalingua.result.metric import METRICS, Metric
+from metalingua.result.printed import frame
 from metalingua.result.run import EPISODE_COLUMNS, RunDirectory, read_run
-from metalingua.result.table import frame, tables
+from metalingua.result.table import tables
 
 DICE = np.random.default_rng(0)
 

@@ -5,9 +5,10 @@ import numpy
 import pytest
 from rich.console import Console
 
+from metalingua.result.printed import csv, latex, markdown, terminal, terminal_cost
 from metalingua.result.run import RunError
 from metalingua.result.significance import Significance, sign_flip
-from metalingua.result.table import csv, latex, markdown, tables, terminal, terminal_cost
+from metalingua.result.table import tables
 
 
 def printed(table, width=100):

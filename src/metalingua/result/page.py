@@ -12,9 +12,10 @@ from metalingua.result.interval import Interval
 from metalingua.result.layout import Cell, Grid
 from metalingua.result.paired import Run
 from metalingua.result.pairwise import pairwise
+from metalingua.result.printed import grids
 from metalingua.result.run import RunError
 from metalingua.result.source import source
-from metalingua.result.table import Table, grids
+from metalingua.result.table import Table
 
 MATRIX = 10  # learners, of which a matrix still shows intervals; of more, they show where a mouse rests
 LONGEST = 90  # characters of a setting that are shown

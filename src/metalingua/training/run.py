@@ -24,8 +24,9 @@ from metalingua.error import UserError
 from metalingua.model import native
 from metalingua.result import figure
 from metalingua.result.identity import commit, directory, encoder_config, plain, reading_as_the_start, run_hash
+from metalingua.result.printed import markdown
 from metalingua.result.run import RunDirectory, read_run, without_secrets, write_atomically
-from metalingua.result.table import markdown, tables
+from metalingua.result.table import tables
 from metalingua.task.tasks import Tasks
 from metalingua.text.tokenizer import Tokenizer
 from metalingua.training.checkpoint import Checkpoint, WholeFile, read_weights
