@@ -52,6 +52,7 @@ class PretrainedEncoder(Encoder):
     """
 
     derivatives = 2
+    of_tokens = True
     vmaps = False  # lengths decide shapes, and frozen features are looked up by what was read
 
     @limited("model")
@@ -118,21 +119,38 @@ class PretrainedEncoder(Encoder):
         inputs.tokens   [items, length] int64, rows of params["embedding.weight"] where that is learned
         inputs.lengths  [items] int64, real tokens a text, 1 or more
         """
-        lengths, device = inputs.lengths, inputs.lengths.device
+        lengths = inputs.lengths
         if self.tuning == "frozen":
             ids = inputs.token_ids.cpu().numpy()
             read = [row[:length] for row, length in zip(ids, lengths.tolist(), strict=True)]
-            return self._frozen.features(read).to(device)
-        longest = int(lengths.max())
+            return self._frozen.features(read).to(lengths.device)
+        return self._pooled(self._states(params, inputs), lengths)
+
+    def token_features(self, params: Params, inputs: Inputs) -> Tensor:
+        """The last states, [items, longest, size]; of a frozen model worked out every time, for they would fill a disk.
+
+        Where `inputs.second` says so and the model tells first from second parts, as BERT does, it is told.
+        """
+        if self.tuning == "frozen":
+            with torch.no_grad():
+                return self._states({}, inputs).float()
+        return self._states(params, inputs)
+
+    def _states(self, params: Params, inputs: Inputs) -> Tensor:
+        """The last states [items, longest, size], of the dtype that the model runs in."""
+        lengths, longest = inputs.lengths, int(inputs.lengths.max())
         given: dict[str, Tensor]
         if self.rows:  # the table has the rows of this episode alone, so the model's own look-up will not do
             given = {"inputs_embeds": F.embedding(inputs.tokens[:, :longest], params[TABLE])}
         else:
             given = {"input_ids": inputs.token_ids[:, :longest]}
+        if inputs.second is not None and getattr(self._files[1], "type_vocab_size", 0) == 2:
+            place = torch.arange(longest, device=lengths.device)
+            given["token_type_ids"] = (place >= inputs.second.unsqueeze(1)).long()
         tuned = {self._learned[name]: value for name, value in params.items() if name != self.rows}
-        shell, mask = self._shell(device, torch.float32), _real(lengths, longest)
-        states = functional_call(shell, tuned, (), {**given, "attention_mask": mask}).last_hidden_state
-        return self._pooled(states, lengths)
+        dtype = self.dtype if self.tuning == "frozen" else torch.float32
+        shell, mask = self._shell(lengths.device, dtype), _real(lengths, longest)
+        return functional_call(shell, tuned, (), {**given, "attention_mask": mask}).last_hidden_state
 
     def exported(self, params: Params) -> Any:
         if self.tuning == "frozen":

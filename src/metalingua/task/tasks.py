@@ -16,6 +16,7 @@ from metalingua.error import UserError
 from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.task.episode import Episodes
 from metalingua.task.leakage import FIXED, SPLITS, LeakageError, Pool, gate, pools
+from metalingua.task.question import Questions
 from metalingua.task.sentences import SENTENCE, Sentences, cut
 from metalingua.task.sequences import Sequences
 from metalingua.task.task import FixedQueries, Rule, Task, make_task
@@ -23,7 +24,9 @@ from metalingua.task.unlabelled import Unlabelled
 from metalingua.text.normal import position
 from metalingua.text.tokenizer import Tokenizer
 
-KINDS: dict[str, type[Sequences]] = {}  # a column that only one kind's corpora have -> that kind; others are in Task
+KINDS: dict[str, type[Sequences]] = {  # a column that only one kind's corpora have -> that kind; others are in Task
+    "question": Questions,
+}
 
 
 class Tasks:

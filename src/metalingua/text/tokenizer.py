@@ -1,9 +1,11 @@
 """What every tokenizer does."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+
+from metalingua.text.pairs import Pair
 
 
 class Tokenizer(Protocol):
@@ -35,6 +37,10 @@ class Tokenizer(Protocol):
 
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text's first `max_length` tokens, int32 [length], never empty."""
+        ...
+
+    def pairs(self, first: Sequence[str], second: Sequence[str], max_length: int) -> Iterator[list[Pair]]:
+        """The windows of each pair of texts, as `metalingua.text.pairs.pairs` makes them."""
         ...
 
     def text(self, ids: Iterable[int]) -> str:

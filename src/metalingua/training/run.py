@@ -274,7 +274,8 @@ def build_module(cfg: DictConfig, config: Mapping[str, Any], reading: Reading) -
     module = kind(encoder, heads, config["learner"], config["optimizer"], cfg.seed, **config["engine"])
     if reading.start:
         reading.start.give(module.model)
-    texts = dict.fromkeys(text for split in tasks.splits.values() for task in split for text in task.texts)
+    whole = [task for split in tasks.splits.values() for task in split if not task.problem.of_tokens]
+    texts = dict.fromkeys(text for task in whole for text in task.texts)
     if any(build(each).reads_names for each in learners(config).values()):
         texts |= dict.fromkeys(name for split in tasks.splits.values() for task in split for name in task.names or ())
     if found := module.prepare(reading.tokenizer, list(texts)):
