@@ -7,7 +7,9 @@ PACKAGE = Path(__file__).parents[1] / "src" / "metalingua"
 FLOORS = [  # from the ground up; rooms of one floor do not import each other
     {"error"},
     {"limit", "signature"},
-    {"check", "corpus", "problem", "text", "result"},
+    {"check", "text", "result"},
+    {"problem"},  # judges inputs by metrics
+    {"corpus"},  # asks problems what a valid label is
     {"task", "doctor", "study"},
     {"model"},  # reads inputs, and knows problems
     {"learner"},

@@ -102,8 +102,9 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _table(options: argparse.Namespace) -> int:
+    from metalingua.result.printed import csv, latex, markdown, terminal, terminal_cost
     from metalingua.result.run import read_run
-    from metalingua.result.table import csv, latex, markdown, tables, terminal, terminal_cost
+    from metalingua.result.table import tables
 
     if options.into and options.format in ("csv", "latex"):
         raise UserError(

@@ -23,8 +23,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import tiny  # noqa: E402
 
+from metalingua.result.printed import frame  # noqa: E402
 from metalingua.result.run import read_run  # noqa: E402
-from metalingua.result.table import frame, tables  # noqa: E402
+from metalingua.result.table import tables  # noqa: E402
 
 SLOW_DISK = "import os, time\nsync = os.fsync\nos.fsync = lambda handle: (time.sleep(0.04), sync(handle))[1]\n"
 MEASURED = ["adapt_milliseconds", "peak_memory_mib", "training_seconds", "reached_seconds", "run_seconds"]

@@ -7,8 +7,9 @@ from pathlib import Path
 from metalingua.result.across import across
 from metalingua.result.cells import as_csv, as_latex
 from metalingua.result.grid import grid
+from metalingua.result.printed import csv, latex, markdown
 from metalingua.result.run import RunError, read_run
-from metalingua.result.table import csv, latex, markdown, tables
+from metalingua.result.table import tables
 from metalingua.study.plan import Plan, older, why
 from metalingua.study.study import Table
 

@@ -11,8 +11,9 @@ from pytorch_lightning.loggers.logger import Logger
 
 from metalingua.check import has_wandb_key
 from metalingua.limit import OneOf, limited
+from metalingua.result.printed import frame
 from metalingua.result.run import RunDirectory, read_run
-from metalingua.result.table import frame, tables
+from metalingua.result.table import tables
 from metalingua.training.metrics import read_metrics
 
 log = logging.getLogger(__name__)

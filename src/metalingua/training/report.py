@@ -1,7 +1,8 @@
 """The end of a run, as a person reads it: its tables and where everything lies."""
 
+from metalingua.result.printed import terminal
 from metalingua.result.run import RunDirectory, read_run
-from metalingua.result.table import tables, terminal
+from metalingua.result.table import tables
 from metalingua.training.progress import console, say
 
 

@@ -24,8 +24,9 @@ from metalingua.error import UserError
 from metalingua.model import native
 from metalingua.result import figure
 from metalingua.result.identity import commit, directory, encoder_config, plain, reading_as_the_start, run_hash
+from metalingua.result.printed import markdown
 from metalingua.result.run import RunDirectory, read_run, without_secrets, write_atomically
-from metalingua.result.table import markdown, tables
+from metalingua.result.table import tables
 from metalingua.task.tasks import Tasks
 from metalingua.text.tokenizer import Tokenizer
 from metalingua.training.checkpoint import Checkpoint, WholeFile, read_weights
@@ -311,11 +312,10 @@ def read(cfg: DictConfig) -> Reading:
 
 
 def _about(cfg: DictConfig, tasks: Tasks, task: Any) -> dict[str, Any]:
-    metric = "accuracy" if task.scale is None else "rmse"
-    ways = task.ways if task.scale is None and not task.problem.tied else None  # None: no class has its own shots
+    ways = task.ways if task.scale is None and not task.problem.of_tokens else None  # None: no class has its own shots
     items = 1 if ways else task.ways
     shots, queries = tasks.size(task)
-    return {"title": task.title, "note": task.note, "metric": metric, "ways": ways, "shots": shots * items,
+    return {"title": task.title, "note": task.note, "metric": task.problem.metric, "ways": ways, "shots": shots * items,
             "queries": queries * items, "episodes": cfg.episodes.test}  # fmt: skip
 
 
