@@ -224,7 +224,9 @@ class Tasks:
         def held(task: Task | Unlabelled) -> set[str]:
             judged_on = isinstance(task, Task) and task.judged_on
             domains = {task.domain, judged_on[1]} if judged_on else {task.domain}
-            return domains if self.held_out == "domain" else set(task.classes)
+            # a number is the name of a class within its own corpus alone
+            classes = {f"{task.corpus} {each}" if each.isdigit() else each for each in task.classes}
+            return domains if self.held_out == "domain" else classes
 
         for test in self.splits["meta_test"]:
             for split in SPLITS[:2]:
