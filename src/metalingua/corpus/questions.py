@@ -15,13 +15,13 @@ class QuestionColumns(Columns):
     """Which columns of a table make a question: rows have text (the context), question, answers and starts then.
 
     text, question   names of columns
-    answers      name of a column that holds {"text": [...], "answer_start": [...]}, every right answer and the character
-                 of the context that it begins with; empty lists: the context has no answer
+    answers      name of a column that holds {"text": [...], "answer_start": [...]}, every right answer and which
+                 character of the context it begins with; empty lists: the context has no answer
     domain       name of a column that says what task a question belongs to, such as the title of an article
     part         what stands between the parts of a context, such as an empty line: the context of a question is then
                  the part with its first answer, without the others. None: the context is as it is
-    misplaced    of rows in which an answer does not stand in the context where it should: "refuse" them, or "drop" them,
-                 counted
+    misplaced    of rows in which an answer does not stand in the context where it should: "refuse" them, or "drop"
+                 them, counted
     keep, leave_out   as in `Columns`
     """
 
@@ -29,8 +29,8 @@ class QuestionColumns(Columns):
         self, text: str, question: str, answers: str, domain: str | None = None, part: str | None = None,
         misplaced: str = "refuse", keep: Mapping[str, Any] | None = None, leave_out: Mapping[str, Any] | None = None,
     ):  # fmt: skip
-        super().__init__(text, keep=keep, leave_out=leave_out)
-        self.question, self.answers, self.domain, self.part, self.misplaced = question, answers, domain, part, misplaced
+        super().__init__(text, keep=keep, leave_out=leave_out, domain=domain)
+        self.question, self.answers, self.part, self.misplaced = question, answers, domain, part, misplaced
         if misplaced not in ("refuse", "drop"):
             raise CorpusError(f"columns.misplaced is {misplaced!r}; it can be refuse, drop")
 
@@ -98,14 +98,10 @@ class QuestionColumns(Columns):
         for text, start in zip(values[self.answers]["text"], values[self.answers]["answer_start"], strict=True):
             texts.append(text.strip())
             starts.append(start + len(text) - len(text.lstrip()))
-        if self.part and starts:
-            begin = (
-                context.rfind(self.part, 0, max(0, starts[0])) + len(self.part)
-                if self.part in context[: starts[0]]
-                else 0
-            )
-            end = context.find(self.part, starts[0])
-            context = context[begin : end if end >= 0 else None]
+        if self.part and starts and starts[0] >= 0:
+            before = context.rfind(self.part, 0, starts[0])
+            begin = before + len(self.part) if before >= 0 else 0
+            context = context[begin:].partition(self.part)[0]
             here = [i for i in range(len(starts)) if 0 <= starts[i] - begin < len(context)]
             texts, starts = [texts[i] for i in here], [starts[i] - begin for i in here]
         row = {"text": context, "question": values[self.question], "answers": texts, "starts": starts}

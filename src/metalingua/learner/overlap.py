@@ -52,8 +52,8 @@ class Overlap(Learner):
         return Predictor(self._outputs)
 
     def _outputs(self, inputs: Inputs) -> Tensor:
-        """Sums of what tokens are worth, from the first of their window on: [items, 2], minus the sum before a token and
-        the sum up to it, so that begin and end of an answer add up to its worth."""
+        """Sums of what the tokens of a window are worth, [items, 2]: minus that before a token, and that up to it, so
+        that begin and end of an answer add up to its worth."""
         assert inputs.at is not None
         found = torch.zeros(len(inputs), 2)
         for text in inputs.at[:, 0].unique().tolist():

@@ -52,8 +52,8 @@ class TransformerEncoder(Encoder):
     ffn         numbers between the two linear maps
     max_length  positions that are learned: tokens of the longest text
     vectors     of words, that the table starts from (conf/vectors); null: random rows
-    parts       whether tokens of texts of two parts (`Inputs.second`) have a third number added: in the first part, in the
-                second, or in the second and in the first too, as the exact match of Chen et al. (2017), arXiv:1704.00051,
+    parts       whether tokens of texts of two parts (`Inputs.second`) are told apart: in the first part, in the second, or
+                in the second and in the first too. The last is the exact match of Chen et al. (2017), arXiv:1704.00051,
                 section 3.2: which words of a context are in the question is hard to learn from little text
     embedding_norm   whether a token's sum of embedding and position is normalised, as BERT's is (Devlin et al. 2019):
                 without it the network is none that transformers has (model/bert.py)
@@ -95,7 +95,7 @@ class TransformerEncoder(Encoder):
         """New parameters, float32; a pure function of the generator's state.
 
         embedding.weight [vocabulary, dim]: as in embedding.py. positions.weight [max_length, dim]: N(0, 0.1^2).
-        parts.weight [3, dim], where there are parts: the same. embedding_norm.weight, .bias [dim]: 1 and 0.
+        parts.weight [3, dim], where parts are told apart: N(0, 0.1^2). embedding_norm.weight, .bias [dim]: 1 and 0.
         layers.I.*, named and shaped as torch.nn.TransformerEncoderLayer's, and started as it does: in_proj_weight
         [3 dim, dim] U(-b, b) with b = sqrt(6 / (4 dim)), biases of the attention 0, out_proj.weight [dim, dim] and
         linear1.*, linear2.* U(-b, b) with b = 1/sqrt(inputs), norms 1 and 0.
