@@ -30,7 +30,7 @@ class QuestionColumns(Columns):
         misplaced: str = "refuse", keep: Mapping[str, Any] | None = None, leave_out: Mapping[str, Any] | None = None,
     ):  # fmt: skip
         super().__init__(text, keep=keep, leave_out=leave_out, domain=domain)
-        self.question, self.answers, self.part, self.misplaced = question, answers, domain, part, misplaced
+        self.question, self.answers, self.part, self.misplaced = question, answers, part, misplaced
         if misplaced not in ("refuse", "drop"):
             raise CorpusError(f"columns.misplaced is {misplaced!r}; it can be refuse, drop")
 

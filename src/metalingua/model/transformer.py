@@ -52,9 +52,9 @@ class TransformerEncoder(Encoder):
     ffn         numbers between the two linear maps
     max_length  positions that are learned: tokens of the longest text
     vectors     of words, that the table starts from (conf/vectors); null: random rows
-    parts       whether tokens of texts of two parts (`Inputs.second`) are told apart: in the first part, in the second, or
-                in the second and in the first too. The last is the exact match of Chen et al. (2017), arXiv:1704.00051,
-                section 3.2: which words of a context are in the question is hard to learn from little text
+    parts       whether tokens of texts of two parts (`Inputs.second`) are told apart: in the first part, in the second,
+                or in the second and in the first too. The last is the exact match of Chen et al. (2017),
+                arXiv:1704.00051, section 3.2: which words two parts share is hard to learn from little text
     embedding_norm   whether a token's sum of embedding and position is normalised, as BERT's is (Devlin et al. 2019):
                 without it the network is none that transformers has (model/bert.py)
 

@@ -40,7 +40,7 @@ class Questions(Sequences):
         return cls(
             name,
             rule.corpus,
-            corpus.domain,
+            rule.domains[0] if rule.domains else corpus.domain,
             list(held["text"]),
             labels=np.zeros(len(held["text"]), dtype=np.int64),
             classes=(),
