@@ -357,6 +357,24 @@ def classes_are_labels(cfg: Config) -> Iterator[str]:
                 yield f"{key}.classes is {shown(classes)}: name each class once"
 
 
+def domains_are_said(cfg: Config) -> Iterator[str]:
+    corpora = _nodes(cfg, "task.corpora")
+    for key, task, _ in _tasks(cfg):
+        names = [task.get("corpus"), _at(task, "fixed_queries.corpus")]
+        if "_target_" in task or not (
+            known := [(str(name), corpora[str(name)]) for name in names if str(name) in corpora]
+        ):
+            continue
+        columns = {name: f"{corpus.get('source')}.columns" for name, corpus in known}
+        says = {name: _at(corpus, f"{columns[name]}.domain") is not None for name, corpus in known}
+        for name in columns if task.get("domains") or any(says.values()) else ():
+            if not says[name]:
+                yield (
+                    f"{key} is of the domains of its texts, and those of {name} say none: name the column that does, "
+                    f"task.corpora.{name}.{columns[name]}.domain, or take out {key}.domains"
+                )
+
+
 def classes_are_enough(cfg: Config) -> Iterator[str]:
     for key, task, corpus in _tasks(cfg):
         classes, ways = _classes(task, corpus), _at(task, "ways") or _at(cfg, "task.ways")
@@ -478,6 +496,7 @@ rules: list[Callable[[Config], Iterator[str]]] = [
     two_ways_or_more,
     corpora_are_known,
     classes_are_labels,
+    domains_are_said,
     a_task_is_in_one_split,
     cuts_fit_the_ratings,
     classes_are_enough,

@@ -42,6 +42,7 @@ class Corpus:
     """What conf/corpus/NAME.yaml builds: `labels` (classification) or `rating_range` (regression) is given, or neither:
     then the texts are unlabelled.
 
+    domain        of all its texts; where `columns.domain` names a column, each text has its own, and this says of what
     source        which of the blocks pypi, hub and files is used
     rating_range  [lowest, highest], rating points
     label_words   label to what a reader would call that class, where the label itself does not say it well
@@ -90,7 +91,8 @@ class Corpus:
             raise CorpusError(f"corpus {self.name}: rating_range is {self.rating_range}; give [lowest, highest]")
 
     def load(self) -> "Dataset":
-        """The rows: text string, and label string (one of `labels`), rating float64 (within `rating_range`) or neither.
+        """The rows: text string, and label string (one of `labels`), rating float64 (within `rating_range`) or neither;
+        and domain string, where `columns.domain` names a column.
 
         The first call reads the source and writes Arrow; later ones read only that. Raises CorpusError.
         """
@@ -157,7 +159,7 @@ class Corpus:
         import pyarrow as pa
 
         rows = self._source().rows(self.cache, self.labels, self.rating_range)
-        types = {"text": pa.string(), "label": pa.string(), "rating": pa.float64()}
+        types = {"text": pa.string(), "label": pa.string(), "rating": pa.float64(), "domain": pa.string()}
         table = pa.table(rows, schema=pa.schema([(column, types[column]) for column in rows]))
         with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=1000)  # small chunks: one episode touches few rows
