@@ -21,6 +21,7 @@ from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.model.derivative import order
 from metalingua.model.frozen import FrozenFeatures, Item
 from metalingua.model.model import Encoder, Params
+from metalingua.model.states import FrozenStates
 from metalingua.text.batch import Inputs, pad
 from metalingua.text.pretrained import Source, read_tokenizer
 from metalingua.text.tokenizer import Tokenizer
@@ -32,7 +33,7 @@ LORA = "lora_"  # in the name of every parameter that peft adds
 
 
 class PretrainedEncoder(Encoder):
-    """Tokens -> a pretrained model -> one vector a text, without dropout. conf/model/minilm.yaml, huggingface.yaml.
+    """Tokens -> a pretrained model -> one vector a text, or a token, without dropout. conf/model/minilm.yaml, huggingface.yaml.
 
     source      where config.json, tokenizer.json and *.safetensors lie; nothing is read before it is needed
     tuning      what is learned: "frozen" nothing, and features are worked out once and kept; "last_layers" the upper
@@ -52,6 +53,7 @@ class PretrainedEncoder(Encoder):
     """
 
     derivatives = 2
+    of_tokens = True
     vmaps = False  # lengths decide shapes, and frozen features are looked up by what was read
 
     @limited("model")
@@ -96,7 +98,7 @@ class PretrainedEncoder(Encoder):
                 f"task.max_length is {self.max_length}: the model of {self.source} has no positions for so many tokens "
                 f"({getattr(self._files[1], 'max_position_embeddings', 'fewer')}); set a lower task.max_length"
             ) from error
-        if self.tuning == "frozen":
+        if self.tuning == "frozen" and texts:
             self._frozen.fill([np.asarray(ids) for ids in tokenizer.encode(list(texts), self.max_length)])
 
     def init(self, generator: torch.Generator) -> Params:
@@ -118,21 +120,37 @@ class PretrainedEncoder(Encoder):
         inputs.tokens   [items, length] int64, rows of params["embedding.weight"] where that is learned
         inputs.lengths  [items] int64, real tokens a text, 1 or more
         """
-        lengths, device = inputs.lengths, inputs.lengths.device
+        lengths = inputs.lengths
         if self.tuning == "frozen":
             ids = inputs.token_ids.cpu().numpy()
             read = [row[:length] for row, length in zip(ids, lengths.tolist(), strict=True)]
-            return self._frozen.features(read).to(device)
-        longest = int(lengths.max())
+            return self._frozen.features(read).to(lengths.device)
+        return self._pooled(self._states(params, inputs), lengths)
+
+    def token_features(self, params: Params, inputs: Inputs) -> Tensor:
+        """The last state of each token, [items, length of the longest, size]; as a text's are, of length 1 or not."""
+        lengths = inputs.lengths.tolist()
+        if self.tuning == "frozen":
+            ids = inputs.token_ids.cpu().numpy()
+            found = torch.zeros(len(lengths), max(lengths), self.size)
+            for row, read, length in zip(found, ids, lengths, strict=True):
+                row[:length] = self._frozen_states.of(read[:length])
+            found = found.to(inputs.lengths.device)
+        else:
+            found = self._states(params, inputs)
+        return F.normalize(found, dim=2) if self.normalize else found
+
+    def _states(self, params: Params, inputs: Inputs) -> Tensor:
+        """Last states [items, length of the longest, size] of a model of which something is learned."""
+        lengths, longest = inputs.lengths, int(inputs.lengths.max())
         given: dict[str, Tensor]
         if self.rows:  # the table has the rows of this episode alone, so the model's own look-up will not do
             given = {"inputs_embeds": F.embedding(inputs.tokens[:, :longest], params[TABLE])}
         else:
             given = {"input_ids": inputs.token_ids[:, :longest]}
         tuned = {self._learned[name]: value for name, value in params.items() if name != self.rows}
-        shell, mask = self._shell(device, torch.float32), _real(lengths, longest)
-        states = functional_call(shell, tuned, (), {**given, "attention_mask": mask}).last_hidden_state
-        return self._pooled(states, lengths)
+        shell, mask = self._shell(lengths.device, torch.float32), _real(lengths, longest)
+        return functional_call(shell, tuned, (), {**given, "attention_mask": mask}).last_hidden_state
 
     def exported(self, params: Params) -> Any:
         if self.tuning == "frozen":
@@ -166,11 +184,14 @@ class PretrainedEncoder(Encoder):
     def _encode(self, items: Sequence[Item]) -> np.ndarray:
         """Frozen features, [items, size] float32, of token ids."""
         inputs = pad([np.asarray(item) for item in items], [""] * len(items))
+        return self._pooled(self._read(inputs), inputs.lengths).numpy()
+
+    def _read(self, inputs: Inputs) -> Tensor:
+        """Last states [items, length, size] of the model as it was pretrained, in `dtype`."""
         shell = self._shell(torch.device("cpu"), self.dtype)
         with torch.no_grad():
             mask = _real(inputs.lengths, inputs.tokens.shape[1])
-            states = shell(input_ids=inputs.tokens, attention_mask=mask).last_hidden_state
-            return self._pooled(states, inputs.lengths).numpy()
+            return shell(input_ids=inputs.tokens, attention_mask=mask).last_hidden_state
 
     @cached_property
     def _files(self) -> tuple[Path, Any]:
@@ -233,6 +254,10 @@ class PretrainedEncoder(Encoder):
         settings = [SCHEMA, _checksum(self._files[0]), self.pooling, self.normalize, str(self.dtype)]
         key = blake2b(json.dumps(settings).encode(), digest_size=8).hexdigest()
         return FrozenFeatures(self.cache / "features" / key, self.size, self._encode)
+
+    @cached_property
+    def _frozen_states(self) -> FrozenStates:
+        return FrozenStates(lambda ids: self._read(pad([ids], [""]))[0])
 
     def _shell(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
         """The model's modules for this thread alone, around the tensors of all: functional_call swaps tensors in the

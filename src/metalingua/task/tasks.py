@@ -18,12 +18,13 @@ from metalingua.task.episode import Episodes
 from metalingua.task.leakage import FIXED, SPLITS, LeakageError, Pool, gate, pools
 from metalingua.task.sentences import SENTENCE, Sentences, cut
 from metalingua.task.sequences import Sequences
+from metalingua.task.tagging import TaggedTask
 from metalingua.task.task import FixedQueries, Rule, Task, make_task
 from metalingua.task.unlabelled import Unlabelled
 from metalingua.text.normal import position
 from metalingua.text.tokenizer import Tokenizer
 
-KINDS: dict[str, type[Sequences]] = {}  # a column that only one kind's corpora have -> that kind; others are in Task
+KINDS: dict[str, type[Sequences]] = {"tags": TaggedTask}  # a column that only one kind's corpora have -> that kind; others are in Task
 
 
 class Tasks:
@@ -73,6 +74,7 @@ class Tasks:
                  for _, rule in labelled if rule.fixed_queries]  # fmt: skip
         read = [*(rule for _, _, rule in given), *fixed]
         data = {name: self.corpora[name].load() for name in dict.fromkeys(rule.corpus for rule in read)}
+        mended = {name: counted for name in data if (counted := self.corpora[name].counted())}
         columns = {
             name: {column: data[name][column][:] for column in data[name].column_names}
             for name in dict.fromkeys(rule.corpus for rule in (*(rule for _, rule in labelled), *fixed))
@@ -91,7 +93,7 @@ class Tasks:
             chosen = np.ones(len(columns[rule.corpus]["text"]), dtype=bool)
             if low > 0 or high < 1:
                 chosen &= (places(rule.corpus) >= low) & (places(rule.corpus) < high)
-            if rule.classes is not None:
+            if rule.classes is not None and "label" in columns[rule.corpus]:
                 chosen &= np.isin(columns[rule.corpus]["label"], [str(label) for label in rule.classes])
             return np.flatnonzero(chosen)
 
@@ -102,6 +104,8 @@ class Tasks:
         left_out = self._pass_gate(
             [each for (split, corpus), at in members.items() for each in pools(split, corpus, columns[corpus], at)]
         )
+
+        self.found["mended"] = mended
 
         def made(name: str, rule: Rule, split: str) -> Task:
             corpus, left = self.corpora[rule.corpus], left_out.get((split, rule.corpus), set())
