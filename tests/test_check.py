@@ -163,7 +163,7 @@ ONE = [     ({"trainer__devices": 2},
     ({"task__queries": 0}, "task.queries is 0: it must be a whole number, at least 1"),
     ({"task__meta_train__three__fixed_queries": {"eech": 3}},
      "task.meta_train.three.fixed_queries.eech is 3: metalingua.task.task.FixedQueries has no such argument "
-     "(did you mean each?); it takes corpus, share, each"),
+     "(did you mean each?); it takes corpus, share, each, yields"),
     ({"task__meta_train__three__fixed_queries": {"each": 0}},
      "task.meta_train.three.fixed_queries.each is 0: it must be a whole number, at least 1, or null"),
     ({"task__meta_train__three__fixed_queries": {"corpus": "imbd"}},
@@ -171,7 +171,8 @@ ONE = [     ({"trainer__devices": 2},
      "it has tweets, imdb"),
     ({"task__meta_train__three__cutz": [0]},
      "task.meta_train.three.cutz is [0]: metalingua.task.task.Rule has no such argument (did you mean cuts?); "
-     "it takes corpus, cuts, rating, share, classes, ways, shots, queries, fixed_queries, weight, title, note"),
+     "it takes corpus, cuts, rating, share, classes, domains, ways, shots, queries, "
+     "fixed_queries, weight, loss_weight, metric, title, note"),
     ({"task__meta_test__imdb__corpus": "imbd"},
      "task.meta_test.imdb.corpus is imbd: task.corpora has no such corpus (did you mean imdb?); it has tweets, imdb"),
     ({"task__meta_test__imdb": {"title": "IMDb"}},
@@ -224,6 +225,9 @@ ONE = [     ({"trainer__devices": 2},
     ({"task__meta_train__rating__cuts": [0]},
      "task.meta_train.rating.cuts is [0] and task.meta_train.rating.rating is true: "
      "a task predicts a class or the rating; set cuts=null or rating=false"),
+    ({"task__meta_train__three__domains": ["de"]},
+     "task.meta_train.three is of the domains of its texts, and those of tweets say none: name the column that does, "
+     "task.corpora.tweets.pypi.columns.domain, or take out task.meta_train.three.domains"),
     ({"task__corpora__tweets__source": "hub"},
      "task.corpora.tweets.source is hub: tweets has no block of that name; "
      "choose pypi, which it has, or write the block"),

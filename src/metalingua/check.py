@@ -263,7 +263,9 @@ def tasks_take_their_keys(cfg: Config) -> Iterator[str]:
 def a_label_is_there_to_learn(cfg: Config) -> Iterator[str]:
     for key, task, corpus in _tasks(cfg):
         answers = [corpus.get("labels"), corpus.get("rating_range")]
-        if corpus and "_target_" not in task and answers == [None, None]:
+        own = "metalingua.corpus.table.Columns"  # others find answers of their own: tags, translations
+        plain = _at(corpus, "files.columns._target_") in (None, own) and not _at(corpus, "files.target_language")
+        if corpus and plain and "_target_" not in task and answers == [None, None]:
             yield (
                 f"{key}.corpus is {shown(task.get('corpus'))}, which has neither labels nor rating_range: its "
                 "text makes tasks as those of conf/task/smlmt.yaml; take another corpus, or give it labels"
@@ -346,7 +348,7 @@ def classes_are_labels(cfg: Config) -> Iterator[str]:
             continue
         if not isinstance(classes, list):
             yield f"{key}.classes is {shown(classes)}: it must be a list of labels of {name}"
-        elif corpus and labels is None:
+        elif corpus and corpus.get("rating_range") is not None:
             yield f"{key}.classes is {shown(classes)}: task.corpora.{name} has ratings, no labels; take out classes"
         elif isinstance(labels, list):
             known = [str(label) for label in labels]
@@ -355,6 +357,24 @@ def classes_are_labels(cfg: Config) -> Iterator[str]:
                     yield f"{key}.classes has {label!r}, no label of task.corpora.{name}{_meant(label, known)}"
             if len(set(map(str, classes))) < len(classes):
                 yield f"{key}.classes is {shown(classes)}: name each class once"
+
+
+def domains_are_said(cfg: Config) -> Iterator[str]:
+    corpora = _nodes(cfg, "task.corpora")
+    for key, task, _ in _tasks(cfg):
+        names = [task.get("corpus"), _at(task, "fixed_queries.corpus")]
+        if "_target_" in task or not (
+            known := [(str(name), corpora[str(name)]) for name in names if str(name) in corpora]
+        ):
+            continue
+        columns = {name: f"{corpus.get('source')}.columns" for name, corpus in known}
+        says = {name: _at(corpus, f"{columns[name]}.domain") is not None for name, corpus in known}
+        for name in columns if task.get("domains") or any(says.values()) else ():
+            if not says[name]:
+                yield (
+                    f"{key} is of the domains of its texts, and those of {name} say none: name the column that does, "
+                    f"task.corpora.{name}.{columns[name]}.domain, or take out {key}.domains"
+                )
 
 
 def classes_are_enough(cfg: Config) -> Iterator[str]:
@@ -478,6 +498,7 @@ rules: list[Callable[[Config], Iterator[str]]] = [
     two_ways_or_more,
     corpora_are_known,
     classes_are_labels,
+    domains_are_said,
     a_task_is_in_one_split,
     cuts_fit_the_ratings,
     classes_are_enough,

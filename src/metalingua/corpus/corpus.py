@@ -43,6 +43,7 @@ class Corpus:
     """What conf/corpus/NAME.yaml builds: `labels` (classification) or `rating_range` (regression) is given, or neither:
     then the texts are unlabelled.
 
+    domain        of all its texts; where `columns.domain` names a column, each text has its own, and this says of what
     source        which of the blocks pypi, hub and files is used
     rating_range  [lowest, highest], rating points
     label_words   label to what a reader would call that class, where the label itself does not say it well
@@ -91,7 +92,8 @@ class Corpus:
             raise CorpusError(f"corpus {self.name}: rating_range is {self.rating_range}; give [lowest, highest]")
 
     def load(self) -> "Dataset":
-        """The rows: text string, and label string (one of `labels`), rating float64 (within `rating_range`) or neither.
+        """The rows: text string, and label string (one of `labels`), rating float64 (within `rating_range`) or neither;
+        and domain string, where `columns.domain` names a column.
 
         The first call reads the source and writes Arrow; later ones read only that. Raises CorpusError.
         """
@@ -163,8 +165,8 @@ class Corpus:
         import pyarrow as pa
 
         rows = self._source().rows(self.cache, self.labels, self.rating_range)
-        types = {"text": pa.string(), "label": pa.string(), "rating": pa.float64(),
-                 "words": pa.list_(pa.string()), "tags": pa.list_(pa.string())}  # fmt: skip
+        types = {"text": pa.string(), "label": pa.string(), "rating": pa.float64(), "domain": pa.string()}
+        types |= {"words": pa.list_(pa.string()), "tags": pa.list_(pa.string())}
         counted = getattr(getattr(self._source(), "columns", None), "counted", None) or {}
         about = {COUNTED: json.dumps({what: number for what, number in counted.items() if number})}
         table = pa.table(rows, schema=pa.schema([(column, types[column]) for column in rows], metadata=about))

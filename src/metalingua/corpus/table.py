@@ -153,6 +153,8 @@ class Columns:
 
     text                 name of a column; of several ones, what stands in them is one text, with BETWEEN in between
     label, rating        names of columns, whichever the corpus has, if any
+    domain               name of a column that says each text's own domain (or language, where that is to be new), in
+                         place of one domain for all; each becomes a task of its own
     label_names          what stands in the label column -> label; None: it stands there as it is
     keep                 column -> value: only the rows that have it there
     leave_out            column -> value: only the rows that do not
@@ -161,16 +163,17 @@ class Columns:
     def __init__(
         self, text: str | Sequence[str], label: str | None = None, rating: str | None = None,
         label_names: Mapping[Any, str] | None = None, keep: Mapping[str, Any] | None = None,
-        leave_out: Mapping[str, Any] | None = None,
+        leave_out: Mapping[str, Any] | None = None, domain: str | None = None,
     ):  # fmt: skip
         self.text, self.label, self.rating = text if isinstance(text, str) else list(text), label, rating
+        self.domain = domain
         self.label_names = None if label_names is None else {str(raw): str(name) for raw, name in label_names.items()}
         self.keep = {column: str(value) for column, value in (keep or {}).items()}
         self.leave_out = {column: str(value) for column, value in (leave_out or {}).items()}
 
     def spec(self) -> dict[str, Any]:
         # what is not asked for is no part of it: a new option must not make all corpora be read anew
-        return {key: value for key, value in vars(self).items() if key != "leave_out" or value}
+        return {key: value for key, value in vars(self).items() if key not in ("leave_out", "domain") or value}
 
     def rows(
         self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
@@ -179,7 +182,7 @@ class Columns:
         target = None if labels is rating_range is None else "rating" if labels is None else "label"
         if target and getattr(self, target) is None:
             raise CorpusError(f"{key}.columns.{target} is null; name the column that holds the {target}")
-        made: dict[str, list] = {column: [] for column in ("text", target) if column}
+        made: dict[str, list] = {column: [] for column in ("text", target, self.domain and "domain") if column}
         faults, seen, asked = [], 0, True
         for record in records:
             if not record.fault and asked:
@@ -197,12 +200,16 @@ class Columns:
             if not fault and target:
                 raw = record.values.get(getattr(self, target))
                 value, fault = self._label(raw, labels) if labels else _rating(raw, rating_range or [])
+            if not fault and self.domain and not _raw(domain := record.values.get(self.domain) or ""):
+                fault = f"{self.domain} is {domain!r}; every text must have a domain"
             if fault:
                 faults.append(f"{record.place}: {fault}")
             else:
                 made["text"].append(text)
                 if target:
                     made[target].append(value)
+                if self.domain:
+                    made["domain"].append(_raw(domain))
         if faults:
             more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
             raise CorpusError(
@@ -221,6 +228,7 @@ class Columns:
             wanted["columns.text"] = self.text
         else:
             wanted |= {f"columns.text[{i}]": column for i, column in enumerate(self.text)}
+        wanted |= {"columns.domain": self.domain} if self.domain else {}
         wanted |= {f"columns.keep.{column}": column for column in self.keep}
         wanted |= {f"columns.leave_out.{column}": column for column in self.leave_out}
         for option, column in wanted.items():

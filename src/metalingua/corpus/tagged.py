@@ -16,6 +16,7 @@ class TaggedColumns:
     types; null: whatever types occur.
 
     words, tags          names of columns; tags are O, B-TYPE and I-TYPE
+    domain               name of a column that says each sentence's own domain or language, as in `Columns`
     type_names           type as it stands there -> as it is called elsewhere: {PER: person}
     keep, leave_out      column -> value, as in `Columns`
     malformed            an I-X that goes on with no B-X or I-X: "refuse", "repair" (it becomes B-X) or "drop" (the
@@ -27,10 +28,10 @@ class TaggedColumns:
     @limited("files.columns")
     def __init__(
         self, words: str, tags: str, type_names: Mapping[str, str] | None = None,
-        keep: Mapping[str, Any] | None = None, leave_out: Mapping[str, Any] | None = None,
+        keep: Mapping[str, Any] | None = None, leave_out: Mapping[str, Any] | None = None, domain: str | None = None,
         malformed: Annotated[str, OneOf("refuse", "repair", "drop")] = "refuse",
     ):  # fmt: skip
-        self.words, self.tags, self.malformed = words, tags, malformed
+        self.words, self.tags, self.domain, self.malformed = words, tags, domain, malformed
         self.type_names = {str(raw): str(name) for raw, name in (type_names or {}).items()}
         self.keep = {column: str(value) for column, value in (keep or {}).items()}
         self.leave_out = {column: str(value) for column, value in (leave_out or {}).items()}
@@ -47,7 +48,7 @@ class TaggedColumns:
 
         if rating_range is not None:
             raise CorpusError(f"rating_range is {rating_range}, and words have tags: set it to null")
-        made: dict[str, list] = {"text": [], "words": [], "tags": []}
+        made: dict[str, list] = {column: [] for column in ("text", "words", "tags", self.domain and "domain") if column}
         self.counted = Counter()
         faults, seen, asked = [], 0, True
         for record in records:
@@ -70,11 +71,15 @@ class TaggedColumns:
                     place, wrong = fault(tags, labels) or (0, "")
                 if wrong:
                     wrong = f"word {place + 1}, {words[place]!r}: {wrong}"
+            if not wrong and self.domain and not str(record.values.get(self.domain) or "").strip():
+                wrong = f"{self.domain} is {record.values.get(self.domain)!r}; every sentence must have a domain"
             if wrong:
                 faults.append(f"{record.place}: {wrong}")
                 continue
             for column, value in (("text", " ".join(words)), ("words", words), ("tags", tags)):
                 made[column].append(value)
+            if self.domain:
+                made["domain"].append(str(record.values[self.domain]))
         if faults:
             more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
             raise CorpusError(
@@ -88,6 +93,7 @@ class TaggedColumns:
 
     def _check_columns(self, record: Record, key: str) -> None:
         wanted = {"columns.words": self.words, "columns.tags": self.tags}
+        wanted |= {"columns.domain": self.domain} if self.domain else {}
         wanted |= {f"columns.keep.{column}": column for column in self.keep}
         wanted |= {f"columns.leave_out.{column}": column for column in self.leave_out}
         for option, column in wanted.items():

@@ -5,6 +5,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -128,28 +129,35 @@ class PretrainedEncoder(Encoder):
         return self._pooled(self._states(params, inputs), lengths)
 
     def token_features(self, params: Params, inputs: Inputs) -> Tensor:
-        """The last state of each token, [items, length of the longest, size]; as a text's are, of length 1 or not."""
-        lengths = inputs.lengths.tolist()
+        """The last state of each token, [items, length of the longest, size]; of length 1 where texts' features are.
+
+        Where `inputs.second` says so and the model tells first from second parts, as BERT does, it is told.
+        """
         if self.tuning == "frozen":
-            ids = inputs.token_ids.cpu().numpy()
+            lengths, ids = inputs.lengths.tolist(), inputs.token_ids.cpu().numpy()
+            second = [None] * len(lengths) if inputs.second is None else inputs.second.tolist()
             found = torch.zeros(len(lengths), max(lengths), self.size)
-            for row, read, length in zip(found, ids, lengths, strict=True):
-                row[:length] = self._frozen_states.of(read[:length])
+            for row, read, length, part in zip(found, ids, lengths, second, strict=True):
+                row[:length] = self._frozen_states.of(read[:length], part)
             found = found.to(inputs.lengths.device)
         else:
             found = self._states(params, inputs)
         return F.normalize(found, dim=2) if self.normalize else found
 
     def _states(self, params: Params, inputs: Inputs) -> Tensor:
-        """Last states [items, length of the longest, size] of a model of which something is learned."""
+        """The last states [items, longest, size], of the dtype that the model runs in."""
         lengths, longest = inputs.lengths, int(inputs.lengths.max())
         given: dict[str, Tensor]
         if self.rows:  # the table has the rows of this episode alone, so the model's own look-up will not do
             given = {"inputs_embeds": F.embedding(inputs.tokens[:, :longest], params[TABLE])}
         else:
             given = {"input_ids": inputs.token_ids[:, :longest]}
+        if inputs.second is not None and getattr(self._files[1], "type_vocab_size", 0) == 2:
+            place = torch.arange(longest, device=lengths.device)
+            given["token_type_ids"] = (place >= inputs.second.unsqueeze(1)).long()
         tuned = {self._learned[name]: value for name, value in params.items() if name != self.rows}
-        shell, mask = self._shell(lengths.device, torch.float32), _real(lengths, longest)
+        dtype = self.dtype if self.tuning == "frozen" else torch.float32
+        shell, mask = self._shell(lengths.device, dtype), _real(lengths, longest)
         return functional_call(shell, tuned, (), {**given, "attention_mask": mask}).last_hidden_state
 
     def exported(self, params: Params) -> Any:
@@ -184,14 +192,14 @@ class PretrainedEncoder(Encoder):
     def _encode(self, items: Sequence[Item]) -> np.ndarray:
         """Frozen features, [items, size] float32, of token ids."""
         inputs = pad([np.asarray(item) for item in items], [""] * len(items))
-        return self._pooled(self._read(inputs), inputs.lengths).numpy()
-
-    def _read(self, inputs: Inputs) -> Tensor:
-        """Last states [items, length, size] of the model as it was pretrained, in `dtype`."""
-        shell = self._shell(torch.device("cpu"), self.dtype)
         with torch.no_grad():
-            mask = _real(inputs.lengths, inputs.tokens.shape[1])
-            return shell(input_ids=inputs.tokens, attention_mask=mask).last_hidden_state
+            return self._pooled(self._states({}, inputs), inputs.lengths).numpy()
+
+    def _states_of(self, ids: np.ndarray, second: int | None) -> Tensor:
+        """[length, size], of one text that a frozen model reads."""
+        part = None if second is None else torch.tensor([second])
+        with torch.no_grad():
+            return self._states({}, replace(pad([ids], [""]), second=part))[0]
 
     @cached_property
     def _files(self) -> tuple[Path, Any]:
@@ -257,7 +265,7 @@ class PretrainedEncoder(Encoder):
 
     @cached_property
     def _frozen_states(self) -> FrozenStates:
-        return FrozenStates(lambda ids: self._read(pad([ids], [""]))[0])
+        return FrozenStates(self._states_of)
 
     def _shell(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
         """The model's modules for this thread alone, around the tensors of all: functional_call swaps tensors in the

@@ -5,7 +5,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from torch import Tensor
 
 TOKENS = 500_000  # that are kept: 384 MB of 384 numbers each
@@ -17,21 +16,21 @@ class FrozenStates:
     On disk they would be as many gigabytes as their texts are megabytes. Each text is worked out alone, without
     padding, so that its states are the same bits whoever asked for what before.
 
-    states   token ids [length] to states [length, size]
+    states   token ids [length], and where the second part begins, to states [length, size]
     """
 
-    def __init__(self, states: Callable[[np.ndarray], Tensor]):
+    def __init__(self, states: Callable[[np.ndarray, int | None], Tensor]):
         self._states, self._lock, self._tokens = states, threading.Lock(), 0
         self._kept: OrderedDict[bytes, Tensor] = OrderedDict()
 
-    def of(self, ids: np.ndarray) -> Tensor:
+    def of(self, ids: np.ndarray, second: int | None = None) -> Tensor:
         """[length, size] float16."""
-        key = ids.astype("<i4").tobytes()
+        key = repr(second).encode() + ids.astype("<i4").tobytes()
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        found = self._states(ids).half()
+        found = self._states(ids, second).half()
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = found

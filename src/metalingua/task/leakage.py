@@ -20,7 +20,8 @@ SHINGLE_WORDS = 5
 JACCARD = 0.8
 SPLITS = ("meta_train", "meta_validation", "meta_test")  # what is dropped, is dropped from the earlier of two
 FIXED = "fixed queries"  # later than all three: what is like one of them is not drawn for a support set
-_ORDER = (*SPLITS, FIXED)
+YIELDING = "fixed queries that yield"  # what meta-validation or a support set may draw stays, and the query is left out
+_ORDER = (SPLITS[0], YIELDING, *SPLITS[1:], FIXED)
 TEXTS = ("text", "target")  # columns of a corpus that hold text
 ASKED = "question"  # where a corpus has this column, rows of one text are told apart by it
 
@@ -31,7 +32,8 @@ class LeakageError(UserError):
 
 @dataclass(frozen=True)
 class Pool:
-    """The texts that one split of tasks may draw from one corpus; or, with FIXED for a split, fixed queries."""
+    """The texts that one split of tasks may draw from one corpus, or from one domain of it; or, with FIXED or YIELDING
+    for a split, fixed queries."""
 
     split: str
     corpus: str

@@ -39,11 +39,14 @@ class FixedQueries:
     corpus   a name in task.corpora, of the same labels or ratings as the task's own; None: the task's own
     share    which part of its texts, as a `Rule` has it; the support set is drawn from others
     each     texts of each class, the first by the hash that makes shares; None: all, in the proportions they have
+    yields   with task.leakage=drop, which of two texts that are alike is left out. False: the one that meta-validation
+             or a support set may draw; True: the query, for support sets that are a few given texts
     """
 
     corpus: str | None = None
     share: Sequence[float] = (0.0, 1.0)
     each: Annotated[int, AtLeast(1)] | None = None
+    yields: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Rule:
     rating   True: the task is the rating itself (regression)
     share    which part of the corpus's texts, as a half-open piece of 0 .. 1; texts fall into place by their hash
     classes  which of the corpus's labels: a split of classes is a corpus in two or three splits, with other classes
+    domains  of a corpus whose texts say their domain (`columns.domain`): which, each a task of its own; None: all
     ways     classes an episode; task.ways unless given here
     shots, queries   support and query texts a class; task.shots and task.queries unless given here
     fixed_queries    in place of `queries` drawn anew for every episode: the keys of `FixedQueries`
@@ -70,6 +74,7 @@ class Rule:
     rating: bool = False
     share: Sequence[float] = (0.0, 1.0)
     classes: Sequence[str] | None = None
+    domains: Sequence[str] | None = None
     ways: Annotated[int, AtLeast(2)] | None = None
     shots: Annotated[int, AtLeast(1)] | None = None
     queries: Annotated[int, AtLeast(1)] | None = None

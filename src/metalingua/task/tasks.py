@@ -1,6 +1,7 @@
 """The tasks of one run: read from corpora, passed through the leakage gate, split by what must be new at meta-test."""
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import cache
@@ -15,7 +16,7 @@ from metalingua.corpus.corpus import Corpus
 from metalingua.error import UserError
 from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.task.episode import Episodes
-from metalingua.task.leakage import FIXED, SPLITS, LeakageError, Pool, gate, pools
+from metalingua.task.leakage import FIXED, SPLITS, YIELDING, LeakageError, Pool, gate, pools
 from metalingua.task.sentences import SENTENCE, Sentences, cut
 from metalingua.task.sequences import Sequences
 from metalingua.task.tagging import TaggedTask
@@ -24,7 +25,10 @@ from metalingua.task.unlabelled import Unlabelled
 from metalingua.text.normal import position
 from metalingua.text.tokenizer import Tokenizer
 
-KINDS: dict[str, type[Sequences]] = {"tags": TaggedTask}  # a column that only one kind's corpora have -> that kind; others are in Task
+KINDS: dict[str, type[Sequences]] = {  # a column that only one kind's corpora have -> that kind; others are in Task
+    "tags": TaggedTask,
+}
+Stated = list[tuple[str, str, Rule | Unlabelled]]  # split and name of a task, and how its corpus becomes it
 
 
 class Tasks:
@@ -68,17 +72,17 @@ class Tasks:
 
     def read(self) -> "Tasks":
         """Load the corpora, pass the gate, make the tasks. Raises LeakageError, CorpusError or UserError."""
-        given = [(split, name, rule) for split, rules in self.rules.items() for name, rule in rules.items()]
-        labelled = [(split, rule) for split, _, rule in given if isinstance(rule, Rule)]
-        fixed = [Rule(rule.fixed_queries.corpus or rule.corpus, share=rule.fixed_queries.share, classes=rule.classes)
-                 for _, rule in labelled if rule.fixed_queries]  # fmt: skip
-        read = [*(rule for _, _, rule in given), *fixed]
-        data = {name: self.corpora[name].load() for name in dict.fromkeys(rule.corpus for rule in read)}
+        stated = [(split, name, rule) for split, rules in self.rules.items() for name, rule in rules.items()]
+        data = {name: self.corpora[name].load() for name in _named(rule for _, _, rule in stated)}
         mended = {name: counted for name in data if (counted := self.corpora[name].counted())}
         columns = {
             name: {column: data[name][column][:] for column in data[name].column_names}
-            for name in dict.fromkeys(rule.corpus for rule in (*(rule for _, rule in labelled), *fixed))
+            for name in _named(rule for _, _, rule in stated if isinstance(rule, Rule))
         }
+        given = _of_one_domain(stated, columns)
+        labelled = [(split, rule) for split, _, rule in given if isinstance(rule, Rule)]
+        fixed = [(YIELDING if rule.fixed_queries.yields else FIXED, _asked(rule, rule.fixed_queries))
+                 for _, rule in labelled if rule.fixed_queries]  # fmt: skip
 
         @cache
         def places(corpus: str) -> np.ndarray:
@@ -95,28 +99,34 @@ class Tasks:
                 chosen &= (places(rule.corpus) >= low) & (places(rule.corpus) < high)
             if rule.classes is not None and "label" in columns[rule.corpus]:
                 chosen &= np.isin(columns[rule.corpus]["label"], [str(label) for label in rule.classes])
+            if rule.domains is not None:
+                chosen &= np.isin(columns[rule.corpus]["domain"], rule.domains)
             return np.flatnonzero(chosen)
 
         members: dict[tuple[str, str], np.ndarray] = {}  # split and corpus to the texts that any of its tasks may draw
-        for split, rule in (*labelled, *((FIXED, rule) for rule in fixed)):
-            before = members.get((split, rule.corpus), np.empty(0, np.int64))
-            members[split, rule.corpus] = np.union1d(before, inside(rule))
+        held_by = {}  # the corpus of each of these
+        for split, rule in (*labelled, *fixed):
+            before = members.get((split, _pool(rule)), np.empty(0, np.int64))
+            members[split, _pool(rule)] = np.union1d(before, inside(rule))
+            held_by[split, _pool(rule)] = rule.corpus
         left_out = self._pass_gate(
-            [each for (split, corpus), at in members.items() for each in pools(split, corpus, columns[corpus], at)]
+            [each for key, at in members.items() for each in pools(*key, columns[held_by[key]], at)]
         )
 
         self.found["mended"] = mended
 
         def made(name: str, rule: Rule, split: str) -> Task:
-            corpus, left = self.corpora[rule.corpus], left_out.get((split, rule.corpus), set())
+            corpus, left = self.corpora[rule.corpus], left_out.get((split, _pool(rule)), set())
             at = [i for i in inside(rule) if i not in left]
             held = {column: [values[i] for i in at] for column, values in columns[rule.corpus].items()}
             if kind := next((kind for column, kind in KINDS.items() if column in held), None):
-                return kind.of(name, rule, corpus, held)
+                task = kind.of(name, rule, corpus, held)
+                task.domain = rule.domains[0] if rule.domains else task.domain
+                return task
             return make_task(
                 name,
                 rule,
-                domain=corpus.domain,
+                domain=rule.domains[0] if rule.domains else corpus.domain,
                 texts=held["text"],
                 labels=held.get("label"),
                 ratings=np.array(held["rating"]) if "rating" in held else None,
@@ -135,10 +145,8 @@ class Tasks:
                 self.splits[split].append(each)
                 continue
             task = made(name, each, split)
-            if each.fixed_queries:
-                asked = made(name, replace(each, corpus=each.fixed_queries.corpus or each.corpus,
-                                           share=each.fixed_queries.share), FIXED)  # fmt: skip
-                task.fix_queries(asked, each.fixed_queries.each)
+            if fix := each.fixed_queries:
+                task.fix_queries(made(name, _asked(each, fix), YIELDING if fix.yields else FIXED), fix.each)
             self.splits[split].append(task)
         self._require_new()
         sequences = [task.name for split in self.splits for task in self.labelled(split) if isinstance(task, Sequences)]
@@ -222,7 +230,9 @@ class Tasks:
         def held(task: Task | Unlabelled) -> set[str]:
             judged_on = isinstance(task, Task) and task.judged_on
             domains = {task.domain, judged_on[1]} if judged_on else {task.domain}
-            return domains if self.held_out == "domain" else set(task.classes)
+            # a number is the name of a class within its own corpus alone
+            classes = {f"{task.corpus} {each}" if each.isdigit() else each for each in task.classes}
+            return domains if self.held_out == "domain" else classes
 
         for test in self.splits["meta_test"]:
             for split in SPLITS[:2]:
@@ -297,6 +307,53 @@ def frequency(tasks: Iterable[Task], vocabulary: int, more: Iterable[np.ndarray]
     read = {text: tokens for task in tasks for text, tokens in zip(task.texts, task.tokens, strict=True)}
     count = np.bincount(np.concatenate([*read.values(), *more]), minlength=vocabulary)
     return torch.from_numpy((count / count.sum()).astype(np.float32))
+
+
+def _named(rules: Iterable[Rule | Unlabelled]) -> list[str]:
+    """The corpora that `rules` read, each once."""
+    rules = list(rules)
+    fixed = [rule.fixed_queries for rule in rules if isinstance(rule, Rule) and rule.fixed_queries]
+    return list(dict.fromkeys([*(rule.corpus for rule in rules), *(each.corpus for each in fixed if each.corpus)]))
+
+
+def _asked(rule: Rule, fixed: FixedQueries) -> Rule:
+    """The rule that makes the fixed queries of `rule`."""
+    return replace(rule, corpus=fixed.corpus or rule.corpus, share=fixed.share)
+
+
+def _pool(rule: Rule) -> str:
+    """What the leakage gate calls the texts of `rule`: its corpus, or the one domain of it."""
+    return rule.corpus if rule.domains is None else f"{rule.corpus}/{rule.domains[0]}"
+
+
+def _of_one_domain(stated: Stated, columns: Mapping[str, Mapping[str, list]]) -> Stated:
+    """Split, name and rule of every task: of a corpus whose texts say their domain, one for each of `rule.domains`.
+
+    Raises UserError for a domain that no text has, and for fixed queries whose texts say none.
+    """
+    made: Stated = []
+    for split, name, rule in stated:
+        key = f"task.{split}.{name}"
+        say = {corpus: "domain" in columns[corpus] for corpus in _named([rule])} if isinstance(rule, Rule) else {}
+        if not isinstance(rule, Rule) or not (any(say.values()) or rule.domains):
+            made.append((split, name, rule))
+            continue
+        if silent := [corpus for corpus, says in say.items() if not says]:
+            raise UserError(
+                f"{key} is of the domains of its texts, and those of {silent[0]} say none: name the column "
+                f"that does, task.corpora.{silent[0]}.files.columns.domain, or take out {key}.domains"
+            )
+        known = list(dict.fromkeys(columns[rule.corpus]["domain"]))
+        for domain in known if rule.domains is None else map(str, rule.domains):
+            if domain not in known:
+                raise UserError(f"{key}.domains has {domain!r}; the texts of {rule.corpus} are of {', '.join(known)}")
+            own = re.sub(r"\W+", "_", f"{name}_{domain}")
+            made.append((split, own, replace(rule, domains=[domain], title=f"{rule.title or name}: {domain}")))
+    names = Counter((split, name) for split, name, _ in made)
+    if twice := [key for key, count in names.items() if count > 1]:
+        split, name = twice[0]
+        raise UserError(f"task.{split} has two tasks called {name}: name a domain once, and each task its own")
+    return made
 
 
 def _rule(split: str, name: str, keys: Mapping[str, Any] | Unlabelled) -> Rule | Unlabelled:
