@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from metalingua.corpus.article import article_row
+from metalingua.corpus.conll import conll_rows
 from metalingua.corpus.corpus import CorpusError
 
 SHOWN = 5  # bad rows named in one message
@@ -27,8 +28,8 @@ class Record(NamedTuple):
 class Format:
     """How a table's bytes are read.
 
-    format    csv (quoted), tsv (never quoted), jsonl, parquet, article, txt (a text a line, in a column called text);
-              None: the file name's ending
+    format    csv (quoted), tsv (never quoted), jsonl, parquet, article, txt (a text a line, in a column called text),
+              conll (a word and its tag a line, in columns called tokens and tags); None: the file name's ending
     encoding  of everything but parquet
     header    column names of a csv or tsv without a first line of names
     """
@@ -39,7 +40,7 @@ class Format:
 
     def records(self, data: bytes, name: str, key: str) -> Iterator[Record]:
         """The rows of the file called `name`; `key` is the config block to name in errors. Raises CorpusError."""
-        readers = {"csv": _csv, "tsv": _tsv, "jsonl": _jsonl, "article": _article, "txt": _txt}
+        readers = {"csv": _csv, "tsv": _tsv, "jsonl": _jsonl, "article": _article, "txt": _txt, "conll": _conll}
         kind = self.format or name.rsplit(".", 1)[-1].lower()
         if kind not in readers and kind != "parquet":
             raise CorpusError(f"{key}.format is {kind!r} for {name}; it can be {', '.join([*readers, 'parquet'])}")
@@ -126,6 +127,11 @@ def _article(text: str, name: str, header: list[str] | None) -> Iterator[Record]
 def _txt(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
     for number, line in _lines(text):
         yield Record(f"{name}:{number}", {"text": line})
+
+
+def _conll(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+    for number, values, fault in conll_rows(text):
+        yield Record(f"{name}:{number}", values, fault)
 
 
 def _parquet(data: bytes, name: str) -> Iterator[Record]:

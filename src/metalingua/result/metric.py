@@ -103,6 +103,8 @@ METRICS = {
         Metric("balanced_accuracy", "balanced accuracy, %"),
         Metric("macro_f1", "macro F1, %", beside=("accuracy",), pooled=macro_f1,
                note="Macro F1: the mean over classes of their F1, from the confusions of all episodes together."),
+        Metric("entity_f1", "entity F1, %", pooled=f1,
+               note="Entity F1: an entity is right if its words and its type are (CoNLL-2003); over all episodes."),
         Metric("rmse", "RMSE, rating points", "rating points", 1.0, 3, lower_is_better=True,
                note="RMSE: root mean squared error of an episode; lower is better."),
         Metric("pearson", "Pearson r", "r", 1.0, 3, beside=("spearman", "rmse"), pooled=pearson,

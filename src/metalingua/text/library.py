@@ -1,6 +1,6 @@
 """What all tokenizers of the `tokenizers` library have in common, however they come by their tokens."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import numpy as np
@@ -29,6 +29,9 @@ class LibraryTokenizer:
     @property
     def begins(self) -> np.ndarray:
         return pieces.begins(self._tokenizer)
+
+    def words(self, sentences: Sequence[Sequence[str]], max_length: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        return pieces.aligned(self._tokenizer, sentences, max_length)
 
     def text(self, ids: Iterable[int]) -> str:
         return pieces.text(self._tokenizer, ids)

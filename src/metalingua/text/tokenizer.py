@@ -1,6 +1,6 @@
 """What every tokenizer does."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -35,6 +35,11 @@ class Tokenizer(Protocol):
 
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text's first `max_length` tokens, int32 [length], never empty."""
+        ...
+
+    def words(self, sentences: Sequence[Sequence[str]], max_length: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Ids of each sentence's first `max_length` tokens, int32 [length], and the place of each word's first token
+        among them, [words that are read] int64; of a sentence that is cut these are fewer than it has."""
         ...
 
     def text(self, ids: Iterable[int]) -> str:
