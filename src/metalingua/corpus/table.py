@@ -29,7 +29,9 @@ class Format:
     """How a table's bytes are read.
 
     format    csv (quoted), tsv (never quoted), jsonl, parquet, article, txt (a text a line, in a column called text),
-              conll (a word and its tag a line, in columns called tokens and tags); None: the file name's ending
+              conll (a word and its tag a line, in columns called tokens and tags),
+              squad (the JSON that SQuAD comes as: columns id, title, context, question, answers);
+              None: the file name's ending
     encoding  of everything but parquet
     header    column names of a csv or tsv without a first line of names
     """
@@ -40,7 +42,15 @@ class Format:
 
     def records(self, data: bytes, name: str, key: str) -> Iterator[Record]:
         """The rows of the file called `name`; `key` is the config block to name in errors. Raises CorpusError."""
-        readers = {"csv": _csv, "tsv": _tsv, "jsonl": _jsonl, "article": _article, "txt": _txt, "conll": _conll}
+        readers = {
+            "csv": _csv,
+            "tsv": _tsv,
+            "jsonl": _jsonl,
+            "article": _article,
+            "txt": _txt,
+            "conll": _conll,
+            "squad": _squad,
+        }
         kind = self.format or name.rsplit(".", 1)[-1].lower()
         if kind not in readers and kind != "parquet":
             raise CorpusError(f"{key}.format is {kind!r} for {name}; it can be {', '.join([*readers, 'parquet'])}")
@@ -134,6 +144,27 @@ def _conll(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
         yield Record(f"{name}:{number}", values, fault)
 
 
+def _squad(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+    try:
+        for article in json.loads(text)["data"]:
+            for paragraph in article["paragraphs"]:
+                for asked in paragraph["qas"]:
+                    answers = [(each["text"], each["answer_start"]) for each in asked["answers"]]
+                    yield Record(f"{name}: question {asked['id']}", {
+                        "id": asked["id"],
+                        "title": article.get("title", ""),
+                        "context": paragraph["context"],
+                        "question": asked["question"],
+                        "answers": {"text": [text for text, _ in answers], "answer_start": [at for _, at in answers]},
+                    })  # fmt: skip
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CorpusError(
+            f'{name}: not as SQuAD is ({type(error).__name__}: {error}): {{"data": [{{"title", "paragraphs": '
+            '[{"context", "qas": [{"id", "question", "answers": [{"text", "answer_start"}]}]}]}]}; '
+            "a table with a row a question can be jsonl or parquet"
+        ) from error
+
+
 def _parquet(data: bytes, name: str) -> Iterator[Record]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -188,9 +219,7 @@ class Columns:
             if not record.fault and asked:
                 self._check_columns(record, target, key)
                 asked = False
-            if not record.fault and any(_raw(record.values.get(c)) != v for c, v in self.keep.items()):
-                continue
-            if not record.fault and any(_raw(record.values.get(c)) == v for c, v in self.leave_out.items()):
+            if not record.fault and not self.keeps(record):
                 continue
             seen += 1
             fault, text = record.fault, ""
@@ -221,6 +250,12 @@ class Columns:
             which += f" without {self.leave_out} ({key}.columns.leave_out)" if self.leave_out else ""
             raise CorpusError(f"{key}: no row{which}; at least one is needed")
         return made
+
+    def keeps(self, record: Record) -> bool:
+        """Whether `keep` and `leave_out` want it."""
+        values = record.values
+        wanted = all(_raw(values.get(column)) == value for column, value in self.keep.items())
+        return wanted and not any(_raw(values.get(column)) == value for column, value in self.leave_out.items())
 
     def _check_columns(self, record: Record, target: str | None, key: str) -> None:
         wanted = {f"columns.{target}": getattr(self, target)} if target else {}

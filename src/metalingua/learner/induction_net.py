@@ -34,7 +34,7 @@ class InductionNet(Learner):
         self.label, self.routings, self.slices = label, routings, slices
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.outputs > 1 else "a number has no classes, so no class vectors"
+        return None if problem.exclusive else "a number has no classes, so no class vectors"
 
     def init(self, model: Model, seed: int) -> Params:
         """induction.weight [size, size], induction.bias; tensor [slices, size, size]; score.weight [1, slices],

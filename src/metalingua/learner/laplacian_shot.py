@@ -44,7 +44,7 @@ class LaplacianShot(Learner):
         self.tuned = tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.outputs > 1 else NO_CLASSES
+        return None if problem.exclusive else NO_CLASSES
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         """Without `query_inputs` there is no graph: the class means alone answer."""

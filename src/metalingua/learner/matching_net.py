@@ -24,7 +24,7 @@ class MatchingNet(Learner):
         self.label = label
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.outputs > 1 else "a number has no classes to share its attention among"
+        return None if problem.exclusive else "a number has no classes to share its attention among"
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         directions = normalize(model.features(params, support.inputs), dim=-1)  # [support items, size]

@@ -53,7 +53,7 @@ class MetaOptNet(Learner):
         self.label, self.penalty, self.tuned = label, penalty, tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.outputs > 1 else "a number has no classes for logistic regression to tell apart"
+        return None if problem.exclusive else "a number has no classes for logistic regression to tell apart"
 
     def init(self, model: Model, seed: int) -> Params:
         return {"learner.metaoptnet.scale": torch.tensor(1.0)}

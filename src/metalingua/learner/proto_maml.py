@@ -36,7 +36,7 @@ class ProtoMaml(Learner):
         self.inner, self.tuned = inner, tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.outputs > 1 else "a number has no classes, so no prototypes to make a head from"
+        return None if problem.exclusive else "a number has no classes, so no prototypes to make a head from"
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         head = prototypes(model.features(params, support.inputs), support)

@@ -31,7 +31,7 @@ class RelationNet(Learner):
         self.label, self.hidden = label, hidden
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.outputs > 1 else "a number has no classes for a text to be related to"
+        return None if problem.exclusive else "a number has no classes for a text to be related to"
 
     def init(self, model: Model, seed: int) -> Params:
         """hidden.weight [hidden, 2 size] (the class's columns first), hidden.bias, score.weight [1, hidden] and

@@ -32,7 +32,7 @@ class SoftKMeans(Learner):
         self.label, self.refinements, self.tuned = label, refinements, tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.outputs > 1 else NO_CLASSES
+        return None if problem.exclusive else NO_CLASSES
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         """Without `query_inputs` there is nothing to refine with: the support set's own means."""

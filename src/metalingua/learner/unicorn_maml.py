@@ -45,7 +45,7 @@ class UnicornMaml(Learner):
         self.inner, self.tuned = inner, tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.outputs > 1 else "a number has no classes that could share a row of the head"
+        return None if problem.exclusive else "a number has no classes that could share a row of the head"
 
     def init(self, model: Model, seed: int) -> Params:
         """The row, [size], at zero, as heads are."""

@@ -52,6 +52,9 @@ class TransformerEncoder(Encoder):
     ffn         numbers between the two linear maps
     max_length  positions that are learned: tokens of the longest text
     vectors     of words, that the table starts from (conf/vectors); null: random rows
+    parts       whether tokens of texts of two parts (`Inputs.second`) are told apart: in the first part, in the second,
+                or in the second and in the first too. The last is the exact match of Chen et al. (2017),
+                arXiv:1704.00051, section 3.2: which words two parts share is hard to learn from little text
     embedding_norm   whether a token's sum of embedding and position is normalised, as BERT's is (Devlin et al. 2019):
                 without it the network is none that transformers has (model/bert.py)
 
@@ -75,6 +78,7 @@ class TransformerEncoder(Encoder):
         max_length: Annotated[int, AtLeast(1)],
         vectors: Vectors | None = None,
         embedding_norm: bool = False,
+        parts: bool = False,
     ):
         if dim % heads:
             raise ValueError(
@@ -82,7 +86,7 @@ class TransformerEncoder(Encoder):
             )
         self.dim, self.layers, self.heads, self.ffn, self.max_length = dim, layers, heads, ffn, max_length
         self.table = Embedding(vocabulary, dim, vectors, key="model.dim")
-        self.size, self.embedding_norm = dim, embedding_norm
+        self.size, self.embedding_norm, self.parts = dim, embedding_norm, parts
 
     def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
         return self.table.prepare(tokenizer)
@@ -91,7 +95,7 @@ class TransformerEncoder(Encoder):
         """New parameters, float32; a pure function of the generator's state.
 
         embedding.weight [vocabulary, dim]: as in embedding.py. positions.weight [max_length, dim]: N(0, 0.1^2).
-        embedding_norm.weight, .bias [dim]: 1 and 0.
+        parts.weight [3, dim], where parts are told apart: N(0, 0.1^2). embedding_norm.weight, .bias [dim]: 1 and 0.
         layers.I.*, named and shaped as torch.nn.TransformerEncoderLayer's, and started as it does: in_proj_weight
         [3 dim, dim] U(-b, b) with b = sqrt(6 / (4 dim)), biases of the attention 0, out_proj.weight [dim, dim] and
         linear1.*, linear2.* U(-b, b) with b = 1/sqrt(inputs), norms 1 and 0.
@@ -105,6 +109,8 @@ class TransformerEncoder(Encoder):
             "embedding.weight": self.table.init(generator),
             "positions.weight": torch.randn(self.max_length, dim, generator=generator) * 0.1,
         }
+        if self.parts:
+            params["parts.weight"] = torch.randn(3, dim, generator=generator) * 0.1
         if self.embedding_norm:
             params |= {"embedding_norm.weight": torch.ones(dim), "embedding_norm.bias": torch.zeros(dim)}
         for i in range(self.layers):
@@ -144,6 +150,8 @@ class TransformerEncoder(Encoder):
     def exported(self, params: Params) -> "BertModel":
         from metalingua.model.bert import bert
 
+        if self.parts:
+            raise UserError("model.parts is true, and transformers has no model that is told what two parts share")
         if not self.embedding_norm:
             raise UserError(
                 "model.embedding_norm is false, and transformers has no model without a norm of the embeddings: train "
@@ -166,6 +174,8 @@ class TransformerEncoder(Encoder):
         real = self._real(inputs)
         # time before texts: then a head of a text is a strided matrix, and nothing need be copied to split the heads
         x = F.embedding(tokens.t(), params["embedding.weight"]) + params["positions.weight"][:length].unsqueeze(1)
+        if self.parts and inputs.second is not None:
+            x = x + F.embedding(_parts(inputs, real).t(), params["parts.weight"])
         mask = x.new_zeros(real.shape).masked_fill(~real, -math.inf)
         mask = mask.repeat_interleave(self.heads, 0).unsqueeze(1)  # [items * heads, 1, length]
         by_hand = x.device.type == "cpu" and not transformed() and not torch.is_autocast_enabled("cpu")
@@ -178,3 +188,12 @@ class TransformerEncoder(Encoder):
             x = one(x, mask, layer.Weights(*(params[f"layers.{i}.{name}"] for name in LAYER)), self.heads)
             x = dropped(x, inputs.noise, 1 + i)
         return x.view(shape)
+
+
+def _parts(inputs: Inputs, real: Tensor) -> Tensor:
+    """[items, length] int64: 0 for a token of the first part, 1 for one of the second, 2 if it is in the first too."""
+    assert inputs.second is not None
+    later = torch.arange(real.shape[1], device=real.device) >= inputs.second.unsqueeze(1)
+    same = inputs.tokens.unsqueeze(2) == inputs.tokens.unsqueeze(1)  # [items, length, length]
+    shared = (same & (~later & real).unsqueeze(1)).any(2)
+    return later.long() + (later & shared).long()

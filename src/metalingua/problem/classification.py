@@ -23,6 +23,7 @@ class Classification:
     metric: str = "accuracy"
     of_tokens: ClassVar[bool] = False
     tied: ClassVar[bool] = False
+    exclusive: ClassVar[bool] = True
 
     @property
     def name(self) -> str:

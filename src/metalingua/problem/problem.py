@@ -55,6 +55,11 @@ class Problem(Protocol):
         """Whether an output is a token, scored by its row of the encoder's embedding table. Items are tokens then."""
         ...
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether outputs are classes, of which an item has one."""
+        ...
+
     def targets(self, labels: np.ndarray) -> Tensor:
         """`labels` of one episode [items, ...] as the loss wants them, [items, ...]."""
         ...

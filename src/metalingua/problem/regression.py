@@ -24,6 +24,7 @@ class Regression:
     metric: str = "rmse"
     of_tokens: ClassVar[bool] = False
     tied: ClassVar[bool] = False
+    exclusive: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

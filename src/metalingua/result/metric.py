@@ -109,6 +109,9 @@ METRICS = {
                note="RMSE: root mean squared error of an episode; lower is better."),
         Metric("pearson", "Pearson r", "r", 1.0, 3, beside=("spearman", "rmse"), pooled=pearson,
                note="Pearson r: of all queries of all episodes together; Spearman: the mean of the episodes'."),
+        Metric("answer_f1", "answer F1, %", beside=("exact_match",),
+               note="Answer F1, exact match: as SQuAD has them, means over questions; no answer, rightly: 1."),
+        Metric("exact_match", "exact match, %"),
         Metric("spearman", "Spearman rho", "rho", 1.0, 3),
     )
 }  # fmt: skip

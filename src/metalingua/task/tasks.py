@@ -17,6 +17,7 @@ from metalingua.error import UserError
 from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.task.episode import Episodes
 from metalingua.task.leakage import FIXED, SPLITS, YIELDING, LeakageError, Pool, gate, pools
+from metalingua.task.question import Questions
 from metalingua.task.sentences import SENTENCE, Sentences, cut
 from metalingua.task.sequences import Sequences
 from metalingua.task.tagging import TaggedTask
@@ -27,6 +28,7 @@ from metalingua.text.tokenizer import Tokenizer
 
 KINDS: dict[str, type[Sequences]] = {  # a column that only one kind's corpora have -> that kind; others are in Task
     "tags": TaggedTask,
+    "question": Questions,
 }
 Stated = list[tuple[str, str, Rule | Unlabelled]]  # split and name of a task, and how its corpus becomes it
 

@@ -1,12 +1,13 @@
 """What all tokenizers of the `tokenizers` library have in common, however they come by their tokens."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from metalingua.text import pieces
+from metalingua.text.pairs import Pair, pairs
 
 PAD, UNKNOWN, MASK = "[PAD]", "[UNK]", "[MASK]"  # of those that are learned: ids 0, 1 and, if there is one, 2
 
@@ -32,6 +33,9 @@ class LibraryTokenizer:
 
     def words(self, sentences: Sequence[Sequence[str]], max_length: int) -> list[tuple[np.ndarray, np.ndarray]]:
         return pieces.aligned(self._tokenizer, sentences, max_length)
+
+    def pairs(self, first: Sequence[str], second: Sequence[str], max_length: int) -> Iterator[list[Pair]]:
+        return pairs(self._tokenizer, first, second, max_length)
 
     def text(self, ids: Iterable[int]) -> str:
         return pieces.text(self._tokenizer, ids)

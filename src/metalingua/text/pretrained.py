@@ -1,6 +1,6 @@
 """The tokenizer that a pretrained model was trained with, read from its tokenizer.json."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from metalingua.error import UserError
 from metalingua.limit import AtLeast, limited
 from metalingua.text import pieces
+from metalingua.text.pairs import Pair, pairs
 
 
 class Source(Protocol):
@@ -79,6 +80,9 @@ class PretrainedTokenizer:
 
     def words(self, sentences: Sequence[Sequence[str]], max_length: int) -> list[tuple[np.ndarray, np.ndarray]]:
         return pieces.aligned(self._roomy(max_length), sentences, max_length)
+
+    def pairs(self, first: Sequence[str], second: Sequence[str], max_length: int) -> Iterator[list[Pair]]:
+        return pairs(self._read(), first, second, max_length)
 
     def text(self, ids: Iterable[int]) -> str:
         return pieces.text(self._read(), ids)

@@ -1,9 +1,11 @@
 """What every tokenizer does."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+
+from metalingua.text.pairs import Pair
 
 
 class Tokenizer(Protocol):
@@ -40,6 +42,10 @@ class Tokenizer(Protocol):
     def words(self, sentences: Sequence[Sequence[str]], max_length: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """Ids of each sentence's first `max_length` tokens, int32 [length], and the place of each word's first token
         among them, [words that are read] int64; of a sentence that is cut these are fewer than it has."""
+        ...
+
+    def pairs(self, first: Sequence[str], second: Sequence[str], max_length: int) -> Iterator[list[Pair]]:
+        """The windows of each pair of texts, as `metalingua.text.pairs.pairs` makes them."""
         ...
 
     def text(self, ids: Iterable[int]) -> str:

@@ -1,0 +1,108 @@
+"""Questions about contexts, with answers that are pieces of them: tables as SQuAD's on the Hub, or SQuAD's own JSON."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from metalingua.corpus.corpus import CorpusError
+from metalingua.corpus.table import SHOWN, Columns, Record
+from metalingua.problem.span import misplaced
+
+LOG = logging.getLogger(__name__)
+
+
+class QuestionColumns(Columns):
+    """Which columns of a table make a question: rows have text (the context), question, answers and starts then.
+
+    text, question   names of columns
+    answers      name of a column that holds {"text": [...], "answer_start": [...]}, every right answer and which
+                 character of the context it begins with; empty lists: the context has no answer
+    domain       name of a column that says what task a question belongs to, such as the title of an article
+    part         what stands between the parts of a context, such as an empty line: the context of a question is then
+                 the part with its first answer, without the others. None: the context is as it is
+    misplaced    of rows in which an answer does not stand in the context where it should: "refuse" them, or "drop"
+                 them, counted
+    keep, leave_out   as in `Columns`
+    """
+
+    def __init__(
+        self, text: str, question: str, answers: str, domain: str | None = None, part: str | None = None,
+        misplaced: str = "refuse", keep: Mapping[str, Any] | None = None, leave_out: Mapping[str, Any] | None = None,
+    ):  # fmt: skip
+        super().__init__(text, keep=keep, leave_out=leave_out, domain=domain)
+        self.question, self.answers, self.part, self.misplaced = question, answers, part, misplaced
+        if misplaced not in ("refuse", "drop"):
+            raise CorpusError(f"columns.misplaced is {misplaced!r}; it can be refuse, drop")
+
+    def rows(
+        self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
+    ) -> dict[str, list]:
+        """The columns of the schema. Raises CorpusError for the first missing column, else for all bad rows at once."""
+        if labels is not None or rating_range is not None:
+            raise CorpusError("labels or rating_range is given, and questions have neither; set both to null")
+        made: dict[str, list] = {name: [] for name in ("text", "question", "answers", "starts")}
+        made |= {"domain": []} if self.domain else {}
+        faults, dropped, asked = list[str](), 0, True
+        for record in records:
+            if not record.fault and asked:
+                for option in ("question", "answers"):
+                    self._check_columns(record, option, key)
+                asked = False
+            if not record.fault and not self.keeps(record):
+                continue
+            fault = record.fault or self._fault(record.values)
+            row = {} if fault else self._row(record.values)
+            wrong = "" if fault else misplaced(row["text"], row["answers"], row["starts"])
+            if wrong and self.misplaced == "drop":
+                dropped += 1
+            elif fault or wrong:
+                faults.append(f"{record.place}: {fault or wrong}")
+            else:
+                for name, values in made.items():
+                    values.append(row[name])
+        read = len(faults) + len(made["text"]) + dropped
+        if faults:
+            more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+            raise CorpusError(
+                f"{len(faults)} of {read} rows cannot be used:\n  " + "\n  ".join(faults[:SHOWN]) + more
+                + f"\nmend these rows; {key}.columns.misplaced=drop leaves out those whose answer is not in its context"
+            )  # fmt: skip
+        if dropped:
+            LOG.warning(
+                "%s: %s of %s rows left out, whose answer is not in its context (columns.misplaced)",
+                key, f"{dropped:,}", f"{read:,}",
+            )  # fmt: skip
+        if not made["text"]:
+            raise CorpusError(f"{key}: no row with {self.keep} ({key}.columns.keep); at least one is needed")
+        return made
+
+    def _fault(self, values: Mapping[str, Any]) -> str:
+        """What is wrong with a row apart from where its answers are."""
+        for column in (str(self.text), self.question, *([self.domain] if self.domain else ())):
+            if not isinstance(values.get(column), str) or not values[column].strip():
+                return f"{column} is {str(values.get(column))[:40]!r}; it must be a text that is not empty"
+        given = values[self.answers]
+        texts, starts = (list(given.get(name, ())) if isinstance(given, Mapping) else None
+                         for name in ("text", "answer_start"))  # fmt: skip
+        if texts is None or starts is None or len(texts) != len(starts):
+            return f'{self.answers} is {str(given)[:60]}; it must be {{"text": [...], "answer_start": [...]}}, as long'
+        if not all(isinstance(text, str) and text.strip() for text in texts):
+            return f"{self.answers} has an empty answer; no answer is empty lists"
+        if not all(isinstance(start, int) for start in starts):
+            return f"{self.answers} has answer_start {starts}; they must be whole numbers"
+        return ""
+
+    def _row(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Of a row without fault: what the schema has of it, answers without space around them."""
+        context, texts, starts = values[str(self.text)], list[str](), list[int]()
+        for text, start in zip(values[self.answers]["text"], values[self.answers]["answer_start"], strict=True):
+            texts.append(text.strip())
+            starts.append(start + len(text) - len(text.lstrip()))
+        if self.part and starts and starts[0] >= 0:
+            before = context.rfind(self.part, 0, starts[0])
+            begin = before + len(self.part) if before >= 0 else 0
+            context = context[begin:].partition(self.part)[0]
+            here = [i for i in range(len(starts)) if 0 <= starts[i] - begin < len(context)]
+            texts, starts = [texts[i] for i in here], [starts[i] - begin for i in here]
+        row = {"text": context, "question": values[self.question], "answers": texts, "starts": starts}
+        return {**row, "domain": values[self.domain]} if self.domain else row
