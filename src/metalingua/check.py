@@ -263,7 +263,9 @@ def tasks_take_their_keys(cfg: Config) -> Iterator[str]:
 def a_label_is_there_to_learn(cfg: Config) -> Iterator[str]:
     for key, task, corpus in _tasks(cfg):
         answers = [corpus.get("labels"), corpus.get("rating_range")]
-        if corpus and "_target_" not in task and answers == [None, None]:
+        own = "metalingua.corpus.table.Columns"  # others find answers of their own: tags, translations
+        plain = _at(corpus, "files.columns._target_") in (None, own) and not _at(corpus, "files.target_language")
+        if corpus and plain and "_target_" not in task and answers == [None, None]:
             yield (
                 f"{key}.corpus is {shown(task.get('corpus'))}, which has neither labels nor rating_range: its "
                 "text makes tasks as those of conf/task/smlmt.yaml; take another corpus, or give it labels"

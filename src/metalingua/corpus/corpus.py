@@ -158,6 +158,7 @@ class Corpus:
 
         rows = self._source().rows(self.cache, self.labels, self.rating_range)
         types = {"text": pa.string(), "label": pa.string(), "rating": pa.float64()}
+        types |= {"target": pa.string(), "target_language": pa.string()}
         table = pa.table(rows, schema=pa.schema([(column, types[column]) for column in rows]))
         with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=1000)  # small chunks: one episode touches few rows

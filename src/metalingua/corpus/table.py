@@ -46,7 +46,7 @@ class Format:
         if kind == "parquet":
             found = _parquet(data, name)
         else:
-            found = readers[kind](self._decode(data, name, key), name, self.header)
+            found = readers[kind](self.decode(data, name, key), name, self.header)
         empty = True
         for record in found:
             empty = False
@@ -54,7 +54,8 @@ class Format:
         if empty:
             raise CorpusError(f"{name}: the file holds no row; put at least one there, or take it out of {key}")
 
-    def _decode(self, data: bytes, name: str, key: str) -> str:
+    def decode(self, data: bytes, name: str, key: str) -> str:
+        """`data` as text. Raises CorpusError where it is in another encoding."""
         try:  # -sig: a byte order mark is no part of the first column's name
             return data.decode("utf-8-sig" if self.encoding.lower() in ("utf-8", "utf8") else self.encoding)
         except UnicodeDecodeError as error:
@@ -179,9 +180,7 @@ class Columns:
             if not record.fault and asked:
                 self._check_columns(record, target, key)
                 asked = False
-            if not record.fault and any(_raw(record.values.get(c)) != v for c, v in self.keep.items()):
-                continue
-            if not record.fault and any(_raw(record.values.get(c)) == v for c, v in self.leave_out.items()):
+            if not record.fault and not self.keeps(record):
                 continue
             seen += 1
             fault, text = record.fault, ""
@@ -208,6 +207,12 @@ class Columns:
             which += f" without {self.leave_out} ({key}.columns.leave_out)" if self.leave_out else ""
             raise CorpusError(f"{key}: no row{which}; at least one is needed")
         return made
+
+    def keeps(self, record: Record) -> bool:
+        """Whether `keep` and `leave_out` want it."""
+        values = record.values
+        wanted = all(_raw(values.get(column)) == value for column, value in self.keep.items())
+        return wanted and not any(_raw(values.get(column)) == value for column, value in self.leave_out.items())
 
     def _check_columns(self, record: Record, target: str | None, key: str) -> None:
         wanted = {f"columns.{target}": getattr(self, target)} if target else {}

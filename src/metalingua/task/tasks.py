@@ -19,11 +19,14 @@ from metalingua.task.leakage import FIXED, SPLITS, LeakageError, Pool, gate, poo
 from metalingua.task.sentences import SENTENCE, Sentences, cut
 from metalingua.task.sequences import Sequences
 from metalingua.task.task import FixedQueries, Rule, Task, make_task
+from metalingua.task.translation import Translations
 from metalingua.task.unlabelled import Unlabelled
 from metalingua.text.normal import position
 from metalingua.text.tokenizer import Tokenizer
 
-KINDS: dict[str, type[Sequences]] = {}  # a column that only one kind's corpora have -> that kind; others are in Task
+KINDS: dict[str, type[Sequences]] = {
+    "target": Translations
+}  # a column that only one kind's corpora have -> that kind; others are in Task
 
 
 class Tasks:
