@@ -26,9 +26,9 @@ TOKENIZED = {"zh": "zh", "zho": "zh", "ja": "char", "jpn": "char"}  # how sacreB
 class Translation(Classification):
     """One of the tokens of a vocabulary, `ways` of them. An item is a place of a translation after which one comes.
 
-    Selected by the loss in nats a token; judged by BLEU (Papineni et al. 2002) and chrF (Popovic 2015), as sacreBLEU has
-    them, of translations made by beam search. Of Chinese, BLEU is of sacreBLEU's words; of Japanese, whose words it
-    would need MeCab for, of characters.
+    Selected by the loss in nats a token; judged by BLEU (Papineni et al. 2002) and chrF (Popovic 2015), as sacreBLEU
+    has them, of translations made by beam search. Of Chinese, BLEU is of sacreBLEU's words; of Japanese, whose words
+    it would need MeCab for, of characters.
 
     end       the token that ends a translation
     words     [first, last): the tokens that are no special ones

@@ -97,7 +97,7 @@ def bleu(counts: numpy.ndarray) -> numpy.ndarray:
     found, said, length, wanted = counts[..., :4], counts[..., 4:8], counts[..., 8], counts[..., 9]
     none = (found == 0) & (said > 0)
     precision = _over(numpy.where(none, 0.5 ** none.cumsum(-1), found), said)
-    usable = (precision > 0).all(-1) & (found > 0).any(-1)
+    usable = numpy.asarray((precision > 0).all(-1) & (found > 0).any(-1))
     mean = numpy.exp(numpy.log(numpy.where(usable[..., None], precision, 1)).mean(-1))
     short = numpy.exp(numpy.minimum(0, 1 - _over(wanted, length)))
     return numpy.where(usable, short * mean, 0.0)

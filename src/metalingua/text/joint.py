@@ -20,8 +20,8 @@ def tag(language: str) -> str:
 
 
 class JointTokenizer(SubwordTokenizer):
-    """Byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909; on bytes and their split into words, Radford et al. 2019),
-    one for all languages. Case, accents and spaces stay, so `text` gives back what was read, up to runs of spaces.
+    """Byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909; bytes and the split into words: Radford et al. 2019), one
+    for all languages. Case, accents and spaces stay, so `text` gives back what was read, up to runs of spaces.
     What conf/text/joint.yaml builds.
 
     size       rows of the embedding, "[PAD]", "[UNK]", "[END]" and the tags among them
