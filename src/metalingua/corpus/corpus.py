@@ -168,6 +168,7 @@ class Corpus:
         types = {"text": pa.string(), "label": pa.string(), "rating": pa.float64(), "domain": pa.string()}
         types |= {"words": pa.list_(pa.string()), "tags": pa.list_(pa.string())}
         types |= {"question": pa.string(), "answers": pa.list_(pa.string()), "starts": pa.list_(pa.int64())}
+        types |= {"target": pa.string(), "target_language": pa.string()}
         counted = getattr(getattr(self._source(), "columns", None), "counted", None) or {}
         about = {COUNTED: json.dumps({what: number for what, number in counted.items() if number})}
         table = pa.table(rows, schema=pa.schema([(column, types[column]) for column in rows], metadata=about))

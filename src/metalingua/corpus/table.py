@@ -57,7 +57,7 @@ class Format:
         if kind == "parquet":
             found = _parquet(data, name)
         else:
-            found = readers[kind](self._decode(data, name, key), name, self.header)
+            found = readers[kind](self.decode(data, name, key), name, self.header)
         empty = True
         for record in found:
             empty = False
@@ -65,7 +65,8 @@ class Format:
         if empty:
             raise CorpusError(f"{name}: the file holds no row; put at least one there, or take it out of {key}")
 
-    def _decode(self, data: bytes, name: str, key: str) -> str:
+    def decode(self, data: bytes, name: str, key: str) -> str:
+        """`data` as text. Raises CorpusError where it is in another encoding."""
         try:  # -sig: a byte order mark is no part of the first column's name
             return data.decode("utf-8-sig" if self.encoding.lower() in ("utf-8", "utf8") else self.encoding)
         except UnicodeDecodeError as error:

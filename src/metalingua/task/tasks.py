@@ -22,6 +22,7 @@ from metalingua.task.sentences import SENTENCE, Sentences, cut
 from metalingua.task.sequences import Sequences
 from metalingua.task.tagging import TaggedTask
 from metalingua.task.task import FixedQueries, Rule, Task, make_task
+from metalingua.task.translation import Translations
 from metalingua.task.unlabelled import Unlabelled
 from metalingua.text.normal import position
 from metalingua.text.tokenizer import Tokenizer
@@ -29,6 +30,7 @@ from metalingua.text.tokenizer import Tokenizer
 KINDS: dict[str, type[Sequences]] = {  # a column that only one kind's corpora have -> that kind; others are in Task
     "tags": TaggedTask,
     "question": Questions,
+    "target": Translations,
 }
 Stated = list[tuple[str, str, Rule | Unlabelled]]  # split and name of a task, and how its corpus becomes it
 
