@@ -96,7 +96,8 @@ class TransformerEncoder(Encoder):
         """New parameters, float32; a pure function of the generator's state.
 
         embedding.weight [vocabulary, dim]: as in embedding.py.
-        positions.weight [counts * max_length, dim]: N(0, 0.1^2). parts.weight [3, dim], where parts are told apart: N(0, 0.1^2). embedding_norm.weight, .bias [dim]: 1 and 0.
+        positions.weight [counts * max_length, dim], parts.weight [3, dim], where parts are told apart: N(0, 0.1^2).
+        embedding_norm.weight, .bias [dim]: 1 and 0.
         layers.I.*, named and shaped as torch.nn.TransformerEncoderLayer's, and started as it does: in_proj_weight
         [3 dim, dim] U(-b, b) with b = sqrt(6 / (4 dim)), biases of the attention 0, out_proj.weight [dim, dim] and
         linear1.*, linear2.* U(-b, b) with b = 1/sqrt(inputs), norms 1 and 0.
