@@ -225,6 +225,9 @@ ONE = [     ({"trainer__devices": 2},
     ({"task__meta_train__rating__cuts": [0]},
      "task.meta_train.rating.cuts is [0] and task.meta_train.rating.rating is true: "
      "a task predicts a class or the rating; set cuts=null or rating=false"),
+    ({"task__meta_train__three__domains": ["de"]},
+     "task.meta_train.three is of the domains of its texts, and those of tweets say none: name the column that does, "
+     "task.corpora.tweets.pypi.columns.domain, or take out task.meta_train.three.domains"),
     ({"task__corpora__tweets__source": "hub"},
      "task.corpora.tweets.source is hub: tweets has no block of that name; "
      "choose pypi, which it has, or write the block"),

@@ -94,6 +94,14 @@ def test_every_experiment_has_a_name_of_its_own():
     assert len({*names, composed().name}) == len(names) + 1
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "experiment").glob("*_full.yaml")))
+def test_a_full_setting_is_its_small_one_with_more(name):
+    small, full = with_files(f"experiment={name.removesuffix('_full')}"), with_files(f"experiment={name}")
+    assert full.name == name and full.steps > small.steps
+    assert full.learner == small.learner and full.compare == small.compare
+    assert all(full.task[split] == small.task[split] for split in ("meta_train", "meta_validation", "meta_test"))
+
+
 def test_settings_are_tuned_with_one_budget():
     """Single-task and fine-tuned baselines try as many settings as MAML does."""
     cfg = composed()

@@ -63,6 +63,7 @@ class TinyCorpus:
     rating_range: list[float] | None = None
     domain: str = ""
     label_words: dict[str, str] | None = None
+    domains: list[str] | None = None  # of each text, in place of `domain`
     loads: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +78,8 @@ class TinyCorpus:
         answers = {} if self.label is None else {"label": self.label}
         if self.rating is not None:
             answers = {"rating": [float(r) for r in self.rating]}
-        return Dataset.from_dict({"text": self.texts, **answers})
+        said = {} if self.domains is None else {"domain": self.domains}
+        return Dataset.from_dict({"text": self.texts, **answers, **said})
 
     def checksum(self) -> str:
         return f"checksum of {self.name}"

@@ -348,7 +348,7 @@ def classes_are_labels(cfg: Config) -> Iterator[str]:
             continue
         if not isinstance(classes, list):
             yield f"{key}.classes is {shown(classes)}: it must be a list of labels of {name}"
-        elif corpus and labels is None:
+        elif corpus and corpus.get("rating_range") is not None:
             yield f"{key}.classes is {shown(classes)}: task.corpora.{name} has ratings, no labels; take out classes"
         elif isinstance(labels, list):
             known = [str(label) for label in labels]

@@ -80,6 +80,18 @@ def test_an_option_that_is_not_used_reads_no_corpus_anew():
     assert Columns("text", "label", leave_out={"label": "oos"}).spec()["leave_out"] == {"label": "oos"}
 
 
+def test_a_text_may_say_its_domain(tmp_path):
+    data = "text,label,lang\nx,positive,de\ny,negative,7\n"
+    said = {"label": "label", "domain": "lang"}
+    assert rows(tmp_path / "t.csv", data, columns=said) == {**rows(tmp_path / "t.csv", data), "domain": ["de", "7"]}
+    assert "t.csv:3: lang is ''; every text must have a domain" in refused(
+        tmp_path / "t.csv", data.replace(",7", ","), columns=said
+    )
+    wrong = refused(tmp_path / "t.csv", data, columns={"label": "label", "domain": "language"})
+    assert "files.columns.domain" in wrong and "text, label, lang" in wrong
+    assert "domain" not in Columns("text", "label").spec() and Columns("text", domain="lang").spec()["domain"] == "lang"
+
+
 def test_tsv_keeps_quotes_and_takes_a_header(tmp_path):
     made = rows(tmp_path / "t.txt", '1\t-2.5\t"quoted" and " alone\r\n2\t4\tx\x85y\r\n', None, [-4, 4],
                 format="tsv", header=["id", "rating", "text"])  # fmt: skip

@@ -14,6 +14,7 @@ from metalingua.error import UserError
 if TYPE_CHECKING:
     from datasets import Dataset
 
+COUNTED = "counted"  # in the metadata of kept rows
 SCHEMA = 1  # part of every cache key: raise it when the same source would give other rows
 
 
@@ -115,6 +116,11 @@ class Corpus:
                 "free some space there or set corpus.cache to another folder"
             ) from error
 
+    def counted(self) -> dict[str, int]:
+        """What was mended or left out when the source was read, where its columns count that."""
+        about = self.load().data.schema.metadata or {}
+        return json.loads(about.get(COUNTED.encode(), b"{}"))
+
     def checksum(self) -> str:
         """sha256 over the loaded rows in their order, hexadecimal."""
         digest = hashlib.sha256()
@@ -160,7 +166,11 @@ class Corpus:
 
         rows = self._source().rows(self.cache, self.labels, self.rating_range)
         types = {"text": pa.string(), "label": pa.string(), "rating": pa.float64(), "domain": pa.string()}
+        types |= {"words": pa.list_(pa.string()), "tags": pa.list_(pa.string())}
         types |= {"question": pa.string(), "answers": pa.list_(pa.string()), "starts": pa.list_(pa.int64())}
-        table = pa.table(rows, schema=pa.schema([(column, types[column]) for column in rows]))
+        types |= {"target": pa.string(), "target_language": pa.string()}
+        counted = getattr(getattr(self._source(), "columns", None), "counted", None) or {}
+        about = {COUNTED: json.dumps({what: number for what, number in counted.items() if number})}
+        table = pa.table(rows, schema=pa.schema([(column, types[column]) for column in rows], metadata=about))
         with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=1000)  # small chunks: one episode touches few rows

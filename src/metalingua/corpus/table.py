@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from metalingua.corpus.article import article_row
+from metalingua.corpus.conll import conll_rows
 from metalingua.corpus.corpus import CorpusError
 
 SHOWN = 5  # bad rows named in one message
@@ -28,6 +29,7 @@ class Format:
     """How a table's bytes are read.
 
     format    csv (quoted), tsv (never quoted), jsonl, parquet, article, txt (a text a line, in a column called text),
+              conll (a word and its tag a line, in columns called tokens and tags),
               squad (the JSON that SQuAD comes as: columns id, title, context, question, answers);
               None: the file name's ending
     encoding  of everything but parquet
@@ -40,14 +42,22 @@ class Format:
 
     def records(self, data: bytes, name: str, key: str) -> Iterator[Record]:
         """The rows of the file called `name`; `key` is the config block to name in errors. Raises CorpusError."""
-        readers = {"csv": _csv, "tsv": _tsv, "jsonl": _jsonl, "article": _article, "txt": _txt, "squad": _squad}
+        readers = {
+            "csv": _csv,
+            "tsv": _tsv,
+            "jsonl": _jsonl,
+            "article": _article,
+            "txt": _txt,
+            "conll": _conll,
+            "squad": _squad,
+        }
         kind = self.format or name.rsplit(".", 1)[-1].lower()
         if kind not in readers and kind != "parquet":
             raise CorpusError(f"{key}.format is {kind!r} for {name}; it can be {', '.join([*readers, 'parquet'])}")
         if kind == "parquet":
             found = _parquet(data, name)
         else:
-            found = readers[kind](self._decode(data, name, key), name, self.header)
+            found = readers[kind](self.decode(data, name, key), name, self.header)
         empty = True
         for record in found:
             empty = False
@@ -55,7 +65,8 @@ class Format:
         if empty:
             raise CorpusError(f"{name}: the file holds no row; put at least one there, or take it out of {key}")
 
-    def _decode(self, data: bytes, name: str, key: str) -> str:
+    def decode(self, data: bytes, name: str, key: str) -> str:
+        """`data` as text. Raises CorpusError where it is in another encoding."""
         try:  # -sig: a byte order mark is no part of the first column's name
             return data.decode("utf-8-sig" if self.encoding.lower() in ("utf-8", "utf8") else self.encoding)
         except UnicodeDecodeError as error:
@@ -127,6 +138,11 @@ def _article(text: str, name: str, header: list[str] | None) -> Iterator[Record]
 def _txt(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
     for number, line in _lines(text):
         yield Record(f"{name}:{number}", {"text": line})
+
+
+def _conll(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+    for number, values, fault in conll_rows(text):
+        yield Record(f"{name}:{number}", values, fault)
 
 
 def _squad(text: str, name: str, header: list[str] | None) -> Iterator[Record]:

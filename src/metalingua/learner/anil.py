@@ -49,7 +49,7 @@ class Anil(Learner):
         features = model.features(params, joined(support.inputs, query.inputs))
         seen, asked = features.split([len(support.inputs), len(query.inputs)])
         *_, head = self._heads(model, params, support.problem, seen, support.targets)
-        return query.problem.loss(model.answers(head, asked, query.problem), query.targets)
+        return query.problem.loss(model.answers({**params, **head}, asked, query.problem), query.targets)
 
     def _heads(
         self, model: Model, params: Params, problem: Problem, features: Tensor, targets: Tensor
@@ -59,7 +59,9 @@ class Anil(Learner):
         update = stepping(self.inner, self.step_size)
         # 2: the head's gradients are a linear layer's and a loss's, which cost nothing to differentiate
         yield from descent(
-            lambda head: problem.loss(model.answers(head, features, problem), targets),
+            lambda head: problem.loss(
+                model.answers({**params, **head}, features, problem), targets
+            ),  # tied: it needs the table
             start,
             update,
             steps=self.steps,

@@ -16,13 +16,13 @@ from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, Below, limited
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Examples
-from metalingua.text.batch import taken
+from metalingua.text.batch import items_of, taken
 
 
 class Minibatch(Learner):
     """Descends on a few texts at a time, pass after pass over the support set, from wherever `start` says."""
 
-    of_tokens = False
+    tells_tokens = True
 
     @limited("learner")
     def __init__(
@@ -57,7 +57,7 @@ class Minibatch(Learner):
             return self._adapt(model, params, support)
 
     def _adapt(self, model: Model, params: Params, support: Examples) -> Predictor:
-        problem, items = support.problem, len(support.inputs)
+        problem, items = support.problem, len(support.inputs.lengths)
         needed = {name: params[name] for name in model.names(params, problem)}
         start = {name: needed[name] for name in moving(list(needed), self.frozen)}
         dice = torch.Generator().manual_seed(items)
@@ -91,8 +91,9 @@ class Minibatch(Learner):
             yield from items[torch.randperm(len(items), generator=dice)].split(self.batch)
 
 
-def _part(examples: Examples, items: Tensor) -> Examples:
-    """The examples at `items` [number] int64."""
+def _part(examples: Examples, texts: Tensor) -> Examples:
+    """The examples of `texts` [number] int64."""
+    items = items_of(examples.inputs, texts)
     return Examples(
-        examples.problem, taken(examples.inputs, items), examples.targets[items], examples.labels[items.numpy()]
+        examples.problem, taken(examples.inputs, texts), examples.targets[items], examples.labels[items.numpy()]
     )

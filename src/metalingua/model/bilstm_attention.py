@@ -37,7 +37,8 @@ class BilstmAttentionEncoder(Encoder):
     vocabulary  rows of the embedding table, padding (id 0) included
     hidden      of each direction (u of the paper)
     attention   numbers between the attention's two maps (d_a)
-    heads       weighted means (r), 2 hidden features each
+    heads       weighted means (r), 2 hidden features each. With one head tokens have features, too: their states, which
+                are as many numbers
     vectors     of words, that the table starts from (conf/vectors); null: random rows
 
     Raises ValueError, naming the config key, for a size that is too small.
@@ -60,7 +61,7 @@ class BilstmAttentionEncoder(Encoder):
     ):
         self.embedding, self.hidden, self.attention, self.heads = embedding, hidden, attention, heads
         self.table = Embedding(vocabulary, embedding, vectors)
-        self.size = 2 * hidden * heads
+        self.size, self.of_tokens = 2 * hidden * heads, heads == 1
         native.library(torch.float32)  # compiled now, it counts into no task's time
 
     def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
@@ -90,15 +91,26 @@ class BilstmAttentionEncoder(Encoder):
         inputs.lengths  [items] int64, real tokens per text, 1 or more
         """
         packing = inputs.packing
-        embedded = dropped(params["embedding.weight"].index_select(0, packing.words), inputs.noise, 0)
-        forward = self._states(params, "forward", embedded, packing, packing.place)
-        backward = self._states(params, "backward", embedded, packing, packing.place[packing.mirror])
-        states = torch.cat([forward, backward.index_select(0, packing.mirror)], 1)  # H of all texts, [rows, 2 hidden]
+        states = self._both(params, inputs)  # H of all texts, [rows, 2 hidden]
         hidden = F.linear(states, params["attention.weight1"]).tanh()
         scores = self._padded(F.linear(hidden, params["attention.weight2"]), packing, -math.inf)
         weights = scores.softmax(1)  # A, [items, steps, heads]
         means = weights.transpose(1, 2) @ self._padded(states, packing, 0)  # M, [items, heads, 2 hidden]
         return dropped(means.flatten(1), inputs.noise, 1)
+
+    def token_features(self, params: Params, inputs: Inputs) -> Tensor:
+        """The states at each token, [items, length of the longest, 2 hidden]; of one head alone."""
+        if not self.of_tokens:
+            return super().token_features(params, inputs)
+        return self._padded(self._both(params, inputs), inputs.packing, 0)
+
+    def _both(self, params: Params, inputs: Inputs) -> Tensor:
+        """States of both directions side by side, [rows, 2 hidden] of the packed tokens."""
+        packing = inputs.packing
+        embedded = dropped(params["embedding.weight"].index_select(0, packing.words), inputs.noise, 0)
+        forward = self._states(params, "forward", embedded, packing, packing.place)
+        backward = self._states(params, "backward", embedded, packing, packing.place[packing.mirror])
+        return torch.cat([forward, backward.index_select(0, packing.mirror)], 1)
 
     def _states(self, params: Params, way: str, embedded: Tensor, packing: Packing, place: Tensor) -> Tensor:
         """States [rows, hidden] of one direction, in the order that it reads the tokens in.

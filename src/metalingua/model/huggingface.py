@@ -5,6 +5,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -21,6 +22,7 @@ from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.model.derivative import order
 from metalingua.model.frozen import FrozenFeatures, Item
 from metalingua.model.model import Encoder, Params
+from metalingua.model.states import FrozenStates
 from metalingua.text.batch import Inputs, pad
 from metalingua.text.pretrained import Source, read_tokenizer
 from metalingua.text.tokenizer import Tokenizer
@@ -32,7 +34,9 @@ LORA = "lora_"  # in the name of every parameter that peft adds
 
 
 class PretrainedEncoder(Encoder):
-    """Tokens -> a pretrained model -> one vector a text, without dropout. conf/model/minilm.yaml, huggingface.yaml.
+    """Tokens -> a pretrained model -> one vector a text, or a token, without dropout.
+
+    What conf/model/minilm.yaml and huggingface.yaml build.
 
     source      where config.json, tokenizer.json and *.safetensors lie; nothing is read before it is needed
     tuning      what is learned: "frozen" nothing, and features are worked out once and kept; "last_layers" the upper
@@ -97,7 +101,7 @@ class PretrainedEncoder(Encoder):
                 f"task.max_length is {self.max_length}: the model of {self.source} has no positions for so many tokens "
                 f"({getattr(self._files[1], 'max_position_embeddings', 'fewer')}); set a lower task.max_length"
             ) from error
-        if self.tuning == "frozen":
+        if self.tuning == "frozen" and texts:
             self._frozen.fill([np.asarray(ids) for ids in tokenizer.encode(list(texts), self.max_length)])
 
     def init(self, generator: torch.Generator) -> Params:
@@ -127,14 +131,20 @@ class PretrainedEncoder(Encoder):
         return self._pooled(self._states(params, inputs), lengths)
 
     def token_features(self, params: Params, inputs: Inputs) -> Tensor:
-        """The last states, [items, longest, size]; of a frozen model worked out every time, for they would fill a disk.
+        """The last state of each token, [items, length of the longest, size]; of length 1 where texts' features are.
 
         Where `inputs.second` says so and the model tells first from second parts, as BERT does, it is told.
         """
         if self.tuning == "frozen":
-            with torch.no_grad():
-                return self._states({}, inputs).float()
-        return self._states(params, inputs)
+            lengths, ids = inputs.lengths.tolist(), inputs.token_ids.cpu().numpy()
+            second = [None] * len(lengths) if inputs.second is None else inputs.second.tolist()
+            found = torch.zeros(len(lengths), max(lengths), self.size)
+            for row, read, length, part in zip(found, ids, lengths, second, strict=True):
+                row[:length] = self._frozen_states.of(read[:length], part)
+            found = found.to(inputs.lengths.device)
+        else:
+            found = self._states(params, inputs)
+        return F.normalize(found, dim=2) if self.normalize else found
 
     def _states(self, params: Params, inputs: Inputs) -> Tensor:
         """The last states [items, longest, size], of the dtype that the model runs in."""
@@ -184,11 +194,14 @@ class PretrainedEncoder(Encoder):
     def _encode(self, items: Sequence[Item]) -> np.ndarray:
         """Frozen features, [items, size] float32, of token ids."""
         inputs = pad([np.asarray(item) for item in items], [""] * len(items))
-        shell = self._shell(torch.device("cpu"), self.dtype)
         with torch.no_grad():
-            mask = _real(inputs.lengths, inputs.tokens.shape[1])
-            states = shell(input_ids=inputs.tokens, attention_mask=mask).last_hidden_state
-            return self._pooled(states, inputs.lengths).numpy()
+            return self._pooled(self._states({}, inputs), inputs.lengths).numpy()
+
+    def _states_of(self, ids: np.ndarray, second: int | None) -> Tensor:
+        """[length, size], of one text that a frozen model reads."""
+        part = None if second is None else torch.tensor([second])
+        with torch.no_grad():
+            return self._states({}, replace(pad([ids], [""]), second=part))[0]
 
     @cached_property
     def _files(self) -> tuple[Path, Any]:
@@ -251,6 +264,10 @@ class PretrainedEncoder(Encoder):
         settings = [SCHEMA, _checksum(self._files[0]), self.pooling, self.normalize, str(self.dtype)]
         key = blake2b(json.dumps(settings).encode(), digest_size=8).hexdigest()
         return FrozenFeatures(self.cache / "features" / key, self.size, self._encode)
+
+    @cached_property
+    def _frozen_states(self) -> FrozenStates:
+        return FrozenStates(self._states_of)
 
     def _shell(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
         """The model's modules for this thread alone, around the tensors of all: functional_call swaps tensors in the

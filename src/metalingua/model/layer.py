@@ -77,7 +77,7 @@ def norm(u: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
 def twice(x: Tensor, mask: Tensor, weights: Weights, heads: int) -> Tensor:
     """[length * items, dim] from x [length * items, dim], the texts' first tokens first.
 
-    mask  [items * heads, 1, length]: 0 for a key that may be read, -inf for padding
+    mask  [items * heads, 1 or length, length]: 0 where a token (any, if 1) may read a key, else -inf
 
     Differentiable twice with respect to `x` and `weights`, by torch.autograd and by torch.func. torch.vmap is a loop.
     Raises RuntimeError when a third derivative is asked for.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -107,7 +108,17 @@ class Model:
                 return self.encoder.features(mine, inputs)
             parts = torch.arange(len(inputs)).split(AT_ONCE)
             return torch.cat([self.encoder.features(mine, taken(inputs, part)) for part in parts])
-        return self.encoder.token_features(mine, inputs)[inputs.at[:, 0], inputs.at[:, 1]]
+        text, place = inputs.at[:, 0], inputs.at[:, 1]
+        if torch.is_grad_enabled() or transformed() or inputs.noise is not None or len(inputs.texts) <= AT_ONCE:
+            return self.encoder.token_features(mine, inputs)[text, place]
+        found = None
+        for part in torch.arange(len(inputs.texts), device=text.device).split(AT_ONCE):
+            here = (text >= part[0]) & (text <= part[-1])
+            features = self.encoder.token_features(mine, taken(replace(inputs, at=None), part))
+            found = features.new_empty(len(text), features.shape[2]) if found is None else found
+            found[here] = features[text[here] - part[0], place[here]]
+        assert found is not None
+        return found
 
     def outputs(self, params: Params, inputs: Inputs, problem: Problem) -> Tensor:
         """[items, problem.outputs]. Raises KeyError for a problem without a head."""

@@ -66,6 +66,7 @@ class TransformerEncoder(Encoder):
     vmaps = True
     of_tokens = True
     drops = True
+    counts = 1  # parts of a text whose positions are counted from 0
 
     @limited("model")
     def __init__(
@@ -94,8 +95,9 @@ class TransformerEncoder(Encoder):
     def init(self, generator: torch.Generator) -> Params:
         """New parameters, float32; a pure function of the generator's state.
 
-        embedding.weight [vocabulary, dim]: as in embedding.py. positions.weight [max_length, dim]: N(0, 0.1^2).
-        parts.weight [3, dim], where parts are told apart: N(0, 0.1^2). embedding_norm.weight, .bias [dim]: 1 and 0.
+        embedding.weight [vocabulary, dim]: as in embedding.py.
+        positions.weight [counts * max_length, dim], parts.weight [3, dim], where parts are told apart: N(0, 0.1^2).
+        embedding_norm.weight, .bias [dim]: 1 and 0.
         layers.I.*, named and shaped as torch.nn.TransformerEncoderLayer's, and started as it does: in_proj_weight
         [3 dim, dim] U(-b, b) with b = sqrt(6 / (4 dim)), biases of the attention 0, out_proj.weight [dim, dim] and
         linear1.*, linear2.* U(-b, b) with b = 1/sqrt(inputs), norms 1 and 0.
@@ -107,7 +109,7 @@ class TransformerEncoder(Encoder):
 
         params = {
             "embedding.weight": self.table.init(generator),
-            "positions.weight": torch.randn(self.max_length, dim, generator=generator) * 0.1,
+            "positions.weight": torch.randn(self.counts * self.max_length, dim, generator=generator) * 0.1,
         }
         if self.parts:
             params["parts.weight"] = torch.randn(3, dim, generator=generator) * 0.1
@@ -163,21 +165,29 @@ class TransformerEncoder(Encoder):
         """[items, length], whether a token is no padding."""
         return torch.arange(inputs.tokens.shape[1], device=inputs.tokens.device) < inputs.lengths.unsqueeze(1)
 
-    def _last_layer(self, params: Params, inputs: Inputs) -> Tensor:
-        """[length, items, dim]."""
-        tokens, length = inputs.tokens, inputs.tokens.shape[1]
+    def _places(self, inputs: Inputs) -> Tensor:
+        """[length, 1 or items], which row of the positions a token has."""
+        length = inputs.tokens.shape[1]
         if length > self.max_length:
             raise ValueError(
                 f"a text has {length} tokens and model.max_length is {self.max_length}: the model has no positions "
                 "beyond that; give model.max_length the value of task.max_length"
             )
-        real = self._real(inputs)
+        return torch.arange(length, device=inputs.tokens.device).unsqueeze(1)
+
+    def _read(self, inputs: Inputs) -> Tensor:
+        """[items, 1 or length, length], whether the token of the second axis, or any, may look at that of the third."""
+        return self._real(inputs).unsqueeze(1)
+
+    def _last_layer(self, params: Params, inputs: Inputs) -> Tensor:
+        """[length, items, dim]."""
+        tokens = inputs.tokens
         # time before texts: then a head of a text is a strided matrix, and nothing need be copied to split the heads
-        x = F.embedding(tokens.t(), params["embedding.weight"]) + params["positions.weight"][:length].unsqueeze(1)
+        x = F.embedding(tokens.t(), params["embedding.weight"]) + params["positions.weight"][self._places(inputs)]
         if self.parts and inputs.second is not None:
-            x = x + F.embedding(_parts(inputs, real).t(), params["parts.weight"])
-        mask = x.new_zeros(real.shape).masked_fill(~real, -math.inf)
-        mask = mask.repeat_interleave(self.heads, 0).unsqueeze(1)  # [items * heads, 1, length]
+            x = x + F.embedding(_parts(inputs, self._real(inputs)).t(), params["parts.weight"])
+        read = self._read(inputs)
+        mask = x.new_zeros(read.shape).masked_fill(~read, -math.inf).repeat_interleave(self.heads, 0)
         by_hand = x.device.type == "cpu" and not transformed() and not torch.is_autocast_enabled("cpu")
         one, shape = layer.twice if by_hand else layer.plain, x.shape
         x = x.flatten(0, 1)

@@ -91,6 +91,28 @@ def pearson(counts: numpy.ndarray) -> numpy.ndarray:
     return _over(n * xy - x * y, numpy.where(spread > 1e-9 * numpy.abs(xx * yy), spread, 0))
 
 
+def bleu(counts: numpy.ndarray) -> numpy.ndarray:
+    """BLEU, 0 to 1 (Papineni et al. 2002), of sums [..., 10]: n-grams found, n-grams said (n from 1 to 4), words said,
+    words of the references. An order of which none is found counts 1 / 2^k of one, its k-th, as sacreBLEU has it."""
+    found, said, length, wanted = counts[..., :4], counts[..., 4:8], counts[..., 8], counts[..., 9]
+    none = (found == 0) & (said > 0)
+    precision = _over(numpy.where(none, 0.5 ** none.cumsum(-1), found), said)
+    usable = numpy.asarray((precision > 0).all(-1) & (found > 0).any(-1))
+    mean = numpy.exp(numpy.log(numpy.where(usable[..., None], precision, 1)).mean(-1))
+    short = numpy.exp(numpy.minimum(0, 1 - _over(wanted, length)))
+    return numpy.where(usable, short * mean, 0.0)
+
+
+def chrf(counts: numpy.ndarray) -> numpy.ndarray:
+    """chrF, 0 to 1 (Popovic 2015), of sums [..., 3 * orders]: character n-grams said, of the references, found; orders
+    that one side lacks left out, recall worth twice precision, as sacreBLEU has it."""
+    said, there, found = numpy.moveaxis(counts.reshape(*counts.shape[:-1], -1, 3), -1, 0)
+    there_are = (said > 0) & (there > 0)
+    orders = there_are.sum(-1)
+    precision, recall = (_over((_over(found, whole) * there_are).sum(-1), orders) for whole in (said, there))
+    return _over(5 * precision * recall, 4 * precision + recall)
+
+
 def _over(above: numpy.ndarray, below: numpy.ndarray) -> numpy.ndarray:
     above, below = numpy.asarray(above, dtype=numpy.float64), numpy.asarray(below, dtype=numpy.float64)
     return numpy.divide(above, below, out=numpy.zeros_like(above), where=below != 0)
@@ -103,6 +125,8 @@ METRICS = {
         Metric("balanced_accuracy", "balanced accuracy, %"),
         Metric("macro_f1", "macro F1, %", beside=("accuracy",), pooled=macro_f1,
                note="Macro F1: the mean over classes of their F1, from the confusions of all episodes together."),
+        Metric("entity_f1", "entity F1, %", pooled=f1,
+               note="Entity F1: an entity is right if its words and its type are (CoNLL-2003); over all episodes."),
         Metric("rmse", "RMSE, rating points", "rating points", 1.0, 3, lower_is_better=True,
                note="RMSE: root mean squared error of an episode; lower is better."),
         Metric("pearson", "Pearson r", "r", 1.0, 3, beside=("spearman", "rmse"), pooled=pearson,
@@ -111,5 +135,8 @@ METRICS = {
                note="Answer F1, exact match: as SQuAD has them, means over questions; no answer, rightly: 1."),
         Metric("exact_match", "exact match, %"),
         Metric("spearman", "Spearman rho", "rho", 1.0, 3),
+        Metric("bleu", "BLEU", beside=("chrf",), pooled=bleu,
+               note="BLEU and chrF: sacreBLEU's, cased, of the translations of all episodes together."),
+        Metric("chrf", "chrF", beside=("bleu",), pooled=chrf),
     )
 }  # fmt: skip

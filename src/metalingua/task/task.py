@@ -66,6 +66,7 @@ class Rule:
     weight   how often meta-training draws the corpus, against the weights of others; of its tasks the largest counts
     loss_weight   what the loss of an episode counts in meta-training: kinds of answer have losses of other sizes
     metric   what tables are about, where not what they are for this kind of answer: macro_f1, pearson
+    beam     of translations: hypotheses that are kept while one is made
     title, note   what a table calls the task, and what stands under the table
     """
 
@@ -81,6 +82,7 @@ class Rule:
     fixed_queries: FixedQueries | None = None
     weight: Annotated[float, Above(0)] = 1.0
     loss_weight: Annotated[float, Above(0)] = 1.0
+    beam: Annotated[int, AtLeast(1)] = 4
     metric: Annotated[str, OneOf("macro_f1", "pearson")] | None = None
     title: str | None = None
     note: str | None = None

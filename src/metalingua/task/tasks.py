@@ -20,13 +20,17 @@ from metalingua.task.leakage import FIXED, SPLITS, YIELDING, LeakageError, Pool,
 from metalingua.task.question import Questions
 from metalingua.task.sentences import SENTENCE, Sentences, cut
 from metalingua.task.sequences import Sequences
+from metalingua.task.tagging import TaggedTask
 from metalingua.task.task import FixedQueries, Rule, Task, make_task
+from metalingua.task.translation import Translations
 from metalingua.task.unlabelled import Unlabelled
 from metalingua.text.normal import position
 from metalingua.text.tokenizer import Tokenizer
 
 KINDS: dict[str, type[Sequences]] = {  # a column that only one kind's corpora have -> that kind; others are in Task
+    "tags": TaggedTask,
     "question": Questions,
+    "target": Translations,
 }
 Stated = list[tuple[str, str, Rule | Unlabelled]]  # split and name of a task, and how its corpus becomes it
 
@@ -74,6 +78,7 @@ class Tasks:
         """Load the corpora, pass the gate, make the tasks. Raises LeakageError, CorpusError or UserError."""
         stated = [(split, name, rule) for split, rules in self.rules.items() for name, rule in rules.items()]
         data = {name: self.corpora[name].load() for name in _named(rule for _, _, rule in stated)}
+        mended = {name: counted for name in data if (counted := self.corpora[name].counted())}
         columns = {
             name: {column: data[name][column][:] for column in data[name].column_names}
             for name in _named(rule for _, _, rule in stated if isinstance(rule, Rule))
@@ -96,7 +101,7 @@ class Tasks:
             chosen = np.ones(len(columns[rule.corpus]["text"]), dtype=bool)
             if low > 0 or high < 1:
                 chosen &= (places(rule.corpus) >= low) & (places(rule.corpus) < high)
-            if rule.classes is not None:
+            if rule.classes is not None and "label" in columns[rule.corpus]:
                 chosen &= np.isin(columns[rule.corpus]["label"], [str(label) for label in rule.classes])
             if rule.domains is not None:
                 chosen &= np.isin(columns[rule.corpus]["domain"], rule.domains)
@@ -111,6 +116,8 @@ class Tasks:
         left_out = self._pass_gate(
             [each for key, at in members.items() for each in pools(*key, columns[held_by[key]], at)]
         )
+
+        self.found["mended"] = mended
 
         def made(name: str, rule: Rule, split: str) -> Task:
             corpus, left = self.corpora[rule.corpus], left_out.get((split, _pool(rule)), set())

@@ -36,6 +36,11 @@ class Inputs:
         return self.tokens if self.ids is None else self.ids[self.tokens]
 
     @cached_property
+    def first(self) -> Packing:
+        """The first parts of the texts without padding; whole texts, where they have one part."""
+        return self.packing if self.second is None else Packing.of(self.tokens, self.second)
+
+    @cached_property
     def packing(self) -> Packing:
         """The texts without padding: worked out once, though every inner step reads them."""
         return Packing.of(self.tokens, self.lengths)
@@ -60,13 +65,31 @@ def pad(sequences: Sequence[np.ndarray], texts: Sequence[str]) -> Inputs:
     return Inputs(torch.from_numpy(tokens), torch.from_numpy(lengths), tuple(texts))
 
 
-def taken(inputs: Inputs, items: Tensor) -> Inputs:
-    """The texts at `items` [number] int64, in that order, as long as the longest of them. Items must be texts."""
-    lengths = inputs.lengths[items]
-    tokens = inputs.tokens[items, : int(lengths.max())]
-    second = None if inputs.second is None else inputs.second[items]
-    texts = tuple(inputs.texts[i] for i in items.tolist())
-    return replace(inputs, tokens=tokens, lengths=lengths, texts=texts, second=second)
+def items_of(inputs: Inputs, texts: Tensor) -> Tensor:
+    """The items that belong to `texts` [number] int64, text by text in that order, [items] int64."""
+    return texts if inputs.at is None else _owned(inputs.at[:, 0], texts)[0]
+
+
+def _owned(owner: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+    """The items whose `owner` [all items] is one of `texts`, in their order, and the place of each one's there."""
+    order = torch.full((int(owner.max()) + 1,), -1, device=owner.device)
+    order[texts[texts < len(order)]] = torch.arange(len(texts), device=owner.device)[texts < len(order)]
+    place = order[owner]
+    items = (place >= 0).nonzero().flatten()
+    items = items[place[items].argsort(stable=True)]
+    return items, place[items]
+
+
+def taken(inputs: Inputs, texts: Tensor) -> Inputs:
+    """The given texts [number] int64, in that order, as long as the longest of them, with their items."""
+    lengths = inputs.lengths[texts]
+    tokens = inputs.tokens[texts, : int(lengths.max())]
+    second, at = None if inputs.second is None else inputs.second[texts], None
+    if inputs.at is not None:
+        items, place = _owned(inputs.at[:, 0], texts)
+        at = torch.stack([place, inputs.at[items, 1]], 1)
+    said = tuple(inputs.texts[i] for i in texts.tolist())
+    return replace(inputs, tokens=tokens, lengths=lengths, texts=said, at=at, second=second)
 
 
 def joined(first: Inputs, second: Inputs) -> Inputs:

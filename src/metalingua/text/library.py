@@ -31,6 +31,9 @@ class LibraryTokenizer:
     def begins(self) -> np.ndarray:
         return pieces.begins(self._tokenizer)
 
+    def words(self, sentences: Sequence[Sequence[str]], max_length: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        return pieces.aligned(self._tokenizer, sentences, max_length)
+
     def pairs(self, first: Sequence[str], second: Sequence[str], max_length: int) -> Iterator[list[Pair]]:
         return pairs(self._tokenizer, first, second, max_length)
 

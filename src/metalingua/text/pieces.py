@@ -1,7 +1,7 @@
 """Which tokens begin a word and which go on with one, however a tokenizer marks that; and what tokens say as text."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -42,3 +42,27 @@ def text(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
         parts += [] if each is None else [special[each].content]
         run = []
     return " ".join(parts)
+
+
+def aligned(
+    tokenizer: Tokenizer, sentences: Sequence[Sequence[str]], max_length: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of each sentence of words, ids [length] int32 of its first `max_length` tokens, and where in them the first token
+    of every word stands, [words that are read] int64.
+
+    A word of which no token is left (control characters alone) stands where the word before it does.
+    """
+    tokenizer.enable_truncation(max_length)
+    found = []
+    for words, encoded in zip(sentences, tokenizer.encode_batch(sentences, is_pretokenized=True), strict=True):
+        first: dict[int, int] = {}
+        for place, word in enumerate(encoded.word_ids):
+            if word is not None:
+                first.setdefault(word, place)
+        read = max(first, default=-1) + 1 if encoded.overflowing else len(words) if first else 0
+        places, last = [], min(first.values(), default=0)
+        for word in range(read):
+            last = first.get(word, last)
+            places.append(last)
+        found.append((np.array(encoded.ids, dtype=np.int32), np.array(places, dtype=np.int64)))
+    return found

@@ -67,13 +67,7 @@ class PretrainedTokenizer:
 
         Raises UserError if the special tokens alone are as many.
         """
-        tokenizer = self._read()
-        special = tokenizer.num_special_tokens_to_add(False)
-        if max_length <= special:
-            raise UserError(
-                f"task.max_length is {max_length}: the tokenizer of {self.source} adds {special} tokens of its own to "
-                f"every text; set task.max_length to {special + 1} or more"
-            )
+        tokenizer = self._roomy(max_length)
         if max_length != self._length:
             self._known, self._length, self.cut = {}, max_length, 0
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
@@ -83,6 +77,9 @@ class PretrainedTokenizer:
             self._known[text] = np.array(encoded.ids or [0], dtype=np.int32)
             self.cut += bool(encoded.overflowing)
         return [self._known[text] for text in texts]
+
+    def words(self, sentences: Sequence[Sequence[str]], max_length: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        return pieces.aligned(self._roomy(max_length), sentences, max_length)
 
     def pairs(self, first: Sequence[str], second: Sequence[str], max_length: int) -> Iterator[list[Pair]]:
         return pairs(self._read(), first, second, max_length)
@@ -100,6 +97,17 @@ class PretrainedTokenizer:
         """Become the tokenizer that `to_json` wrote."""
         self._tokenizer, self._known = Tokenizer.from_str(text), {}
         return self
+
+    def _roomy(self, max_length: int) -> Tokenizer:
+        """The tokenizer. Raises UserError if the tokens that it adds to every text leave no room for others."""
+        tokenizer = self._read()
+        special = tokenizer.num_special_tokens_to_add(False)
+        if max_length <= special:
+            raise UserError(
+                f"task.max_length is {max_length}: the tokenizer of {self.source} adds {special} tokens of its own to "
+                f"every text; set task.max_length to {special + 1} or more"
+            )
+        return tokenizer
 
     def _read(self) -> Tokenizer:
         if self._tokenizer is None:

@@ -39,6 +39,11 @@ class Tokenizer(Protocol):
         """Ids of each text's first `max_length` tokens, int32 [length], never empty."""
         ...
 
+    def words(self, sentences: Sequence[Sequence[str]], max_length: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Ids of each sentence's first `max_length` tokens, int32 [length], and the place of each word's first token
+        among them, [words that are read] int64; of a sentence that is cut these are fewer than it has."""
+        ...
+
     def pairs(self, first: Sequence[str], second: Sequence[str], max_length: int) -> Iterator[list[Pair]]:
         """The windows of each pair of texts, as `metalingua.text.pairs.pairs` makes them."""
         ...

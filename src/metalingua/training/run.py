@@ -275,7 +275,7 @@ def build_module(cfg: DictConfig, config: Mapping[str, Any], reading: Reading) -
     if reading.start:
         reading.start.give(module.model)
     whole = [task for split in tasks.splits.values() for task in split if not task.problem.of_tokens]
-    texts = dict.fromkeys(text for task in whole for text in task.texts)
+    texts = dict.fromkeys(text for task in whole for text in task.texts)  # of others, features are of single tokens
     if any(build(each).reads_names for each in learners(config).values()):
         texts |= dict.fromkeys(name for split in tasks.splits.values() for task in split for name in task.names or ())
     if found := module.prepare(reading.tokenizer, list(texts)):
@@ -300,6 +300,8 @@ def read(cfg: DictConfig) -> Reading:
     tasks.read()
     dropped, fate = sum(tasks.found["drop"].values()), "left out" if cfg.task.leakage == "drop" else "found twice"
     say(f"  {tasks.found['texts']:,} texts, {dropped:,} {fate}")
+    for name, counted in tasks.found["mended"].items():
+        say(f"  corpus {name}: " + ", ".join(f"{number:,} {what}" for what, number in counted.items()))
     if cut := tasks.found.get("sentences"):
         say(f"  {cut['read']:,} sentences of unlabelled text, {sum(cut['drop'].values()):,} {fate}")
     say("  Turning texts into tokens")
@@ -307,7 +309,7 @@ def read(cfg: DictConfig) -> Reading:
     if start:
         tokenizer.from_json(start.tokenizer)
     tasks.encode(tokenizer, fit=start is None)
-    if cut := getattr(tokenizer, "cut", 0):
+    if cut := getattr(tokenizer, "cut", 0) + sum(getattr(t, "cut", 0) for each in tasks.splits.values() for t in each):
         say(f"  {cut:,} texts are longer than task.max_length={cfg.task.max_length} tokens: their ends are not read")
     return Reading(tasks, tokenizer, start)
 

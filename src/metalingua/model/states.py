@@ -1,0 +1,40 @@
+"""States of every token of a text, of an encoder that nothing tunes: worked out when a text is first drawn."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+from torch import Tensor
+
+TOKENS = 500_000  # that are kept: 384 MB of 384 numbers each
+
+
+class FrozenStates:
+    """A text's states by its token ids, in memory, as float16: those of the texts that were asked for last.
+
+    On disk they would be as many gigabytes as their texts are megabytes. Each text is worked out alone, without
+    padding, so that its states are the same bits whoever asked for what before.
+
+    states   token ids [length], and where the second part begins, to states [length, size]
+    """
+
+    def __init__(self, states: Callable[[np.ndarray, int | None], Tensor]):
+        self._states, self._lock, self._tokens = states, threading.Lock(), 0
+        self._kept: OrderedDict[bytes, Tensor] = OrderedDict()
+
+    def of(self, ids: np.ndarray, second: int | None = None) -> Tensor:
+        """[length, size] float16."""
+        key = repr(second).encode() + ids.astype("<i4").tobytes()
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        found = self._states(ids, second).half()
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = found
+                self._tokens += len(found)
+            while self._tokens > TOKENS and len(self._kept) > 1:
+                self._tokens -= len(self._kept.popitem(last=False)[1])
+        return found

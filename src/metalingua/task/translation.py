@@ -1,0 +1,120 @@
+"""Translation tasks: a sentence, then its translation, a token after the other."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+
+from metalingua.corpus.corpus import Corpus
+from metalingua.error import UserError
+from metalingua.problem.translation import Translation
+from metalingua.task.sequences import Reading, Sequences
+from metalingua.task.task import Rule, Task
+from metalingua.text.joint import END, tag
+from metalingua.text.normal import position
+from metalingua.text.tokenizer import Tokenizer
+
+
+@dataclass
+class Translations(Sequences):
+    """A task of parallel text in one direction. An episode is that many sentences with their translations.
+
+    targets    [texts] translations, as written
+    language   code of the language that they are in
+    beam       as in `Rule`
+    """
+
+    targets: list[str] = field(default_factory=list)
+    language: str = ""
+    beam: int = 1
+    _problem: Translation | None = None
+
+    @classmethod
+    def of(cls, name: str, rule: Rule, corpus: Corpus, held: Mapping[str, Sequence[Any]]) -> Self:
+        if rule.cuts is not None or rule.rating or rule.classes is not None or rule.ways is not None:
+            raise UserError(
+                f"task {name}: cuts, rating, classes or ways is given, and {rule.corpus} is parallel text, which is "
+                "translated: take it out"
+            )
+        languages = sorted(set(held["target_language"]))
+        return cls(
+            name,
+            rule.corpus,
+            corpus.domain,
+            list(held["text"]),
+            labels=np.zeros(len(held["text"]), dtype=np.int64),
+            classes=(),
+            ways=1,
+            title=rule.title or name,
+            note=rule.note or "",
+            weight=rule.weight,
+            loss_weight=rule.loss_weight,
+            metric=rule.metric,
+            shots=rule.shots,
+            queries=rule.queries,
+            targets=list(held["target"]),
+            language=languages[0] if languages else "",
+            beam=rule.beam,
+        )
+
+    @property
+    def problem(self) -> Translation:
+        assert self._problem is not None, "no tokenizer has been fitted yet"
+        return self._problem
+
+    def strings(self) -> Iterable[str]:
+        yield from self.texts
+        yield from self.targets
+
+    def read(self, tokenizer: Tokenizer, max_length: int) -> Iterator[list[Reading]]:
+        """The sentence, the language's tag, the translation; an item is a place after which a token of it comes.
+
+        Of both, the first `max_length` tokens, the tag among those of the translation; one that is cut has no end.
+        """
+        begin, end = (tokenizer.vocabulary.get(each) for each in (tag(self.language), END))
+        if begin is None or end is None:
+            known = ", ".join(getattr(tokenizer, "languages", ())) or "none"
+            raise UserError(
+                f"task {self.name} translates into {self.language!r}, and the tokenizer has no tag of it (it has "
+                f"{known}): take text=joint and name the language in text.languages"
+            )
+        self._problem = Translation(
+            tokenizer.size,
+            end=end,
+            words=(len(getattr(tokenizer, "languages", ())) + end + 1, len(tokenizer.vocabulary)),
+            language=self.language,
+            beam=self.beam,
+            longest=max_length,
+            text=tokenizer.text,
+        )
+        if self.metric:
+            self._problem = replace(self._problem, metric=self.metric)
+        sources, targets = (tokenizer.encode(texts, max_length) for texts in (self.texts, self.targets))
+        for source, target, text, gold in zip(sources, targets, self.texts, self.targets, strict=True):
+            said = target[: max_length - 1]
+            following = np.append(target, end)[:max_length]
+            tokens = np.concatenate([source, [begin], said]).astype(np.int32)
+            places = len(source) + np.arange(len(following))
+            yield [Reading(tokens, places, following.astype(np.int64), text, gold, len(source))]
+
+    def fix_queries(self, asked: Task, each: int | None) -> None:
+        assert isinstance(asked, Translations)
+        if asked.language != self.language:
+            raise UserError(
+                f"task {self.name} translates into {self.language}, and its fixed_queries.corpus {asked.corpus} into "
+                f"{asked.language}: both must be of one direction"
+            )
+        first = sorted(range(len(asked.texts)), key=lambda i: position(asked.texts[i]))[:each]
+        if each is not None and len(first) < each:
+            raise UserError(
+                f"task {self.name}: fixed_queries.each is {each}, and {asked.corpus} has {len(first)} texts there: "
+                "lower it, or widen fixed_queries.share"
+            )
+        self.fixed = len(self.texts) + np.arange(len(first))
+        self.texts += [asked.texts[i] for i in sorted(first)]
+        self.targets += [asked.targets[i] for i in sorted(first)]
+        self.labels = np.zeros(len(self.texts), dtype=np.int64)
+        self.queries = len(first)
+        if (asked.corpus, asked.domain) != (self.corpus, self.domain):
+            self.judged_on = (asked.corpus, asked.domain)
