@@ -77,3 +77,11 @@ def test_a_class_that_was_not_met_is_unlikely_and_not_impossible():
 def test_the_number_of_ways_names_the_head():
     assert (THREE.name, THREE.outputs) == ("classification_3", 3)
     assert Classification(2).name != THREE.name
+
+
+def test_for_macro_f1_an_episode_gives_its_confusions():
+    found = Classification(3, "macro_f1").statistics(LOGITS, TRUTH)  # predicted 0 1 2 1, true 0 2 2 0
+    assert found["macro_f1"] == [1, 1, 0, 0, 0, 0, 0, 1, 1]
+    assert found["score"] == pytest.approx((2 / 3 + 0 + 2 / 3) / 3) and found["accuracy"] == 0.5
+    assert "macro_f1" not in THREE.statistics(LOGITS, TRUTH)
+    assert Classification(3, "macro_f1").name == THREE.name  # so they share one head

@@ -72,3 +72,13 @@ def test_the_best_answer_without_the_text_is_the_mean():
     assert (
         RATING.loss(constant.expand(3, -1) + 0.05, targets) > best < RATING.loss(constant.expand(3, -1) - 0.05, targets)
     )
+
+
+def test_for_pearson_an_episode_gives_its_sums_and_spearman():
+    stars = Regression(1.0, 5.0, "pearson")
+    found = stars.statistics(torch.tensor([[-1.0], [0.0], [0.5]]), stars.targets(np.array([1.0, 2.0, 5.0])))
+    assert found["pearson"] == [3, 0 + 2 + 3, 0 + 1 + 4, 4 + 9, 1 + 16, 2 + 12]  # counted from the lowest star
+    assert found["spearman"] == pytest.approx(1) and found["rmse"] > 0
+    constant = stars.statistics(torch.zeros(3, 1), stars.targets(np.array([1.0, 2.0, 5.0])))
+    assert constant["spearman"] == 0.0
+    assert "pearson" not in STARS.statistics(torch.zeros(2, 1), torch.tensor([0.0, 1.0]))

@@ -47,7 +47,7 @@ def test_adaptation_names_each_line(tmp_path, make_run, drawn):
     heights = [text.xyann[1] for text in axes.texts if text.get_text() in ("MAML, second order", "Single-task")]
     assert len(heights) == 2 and abs(heights[0] - heights[1]) > 1  # not on top of each other
     result["curves"] = {}
-    with pytest.raises(RunError, match="no accuracy by inner step"):
+    with pytest.raises(RunError, match="no score by inner step"):
         adaptation((result, episodes), tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
 

@@ -31,13 +31,13 @@ def test_one_run_is_labelled_given_this_seed(make_run):
     maml, multi_task, single_task, majority = imdb.rows
     mine = episodes[(episodes.learner == "maml") & (episodes.target == "imdb")]
     assert maml.score.estimate == pytest.approx(100 * mine.accuracy.mean())
-    assert maml.balanced.estimate == pytest.approx(maml.score.estimate - 1)
+    assert maml.beside[0].estimate == pytest.approx(maml.score.estimate - 1)
     difference = maml.differences["single_task"]
     assert difference.excludes_zero and difference.n == 60 and 19 < difference.estimate < 21
     assert difference.high - difference.low < 0.5 * (maml.score.high - maml.score.low)  # pairing takes the ease out
     assert single_task.differences["single_task"] is None and single_task.differences["multi_task"].high < 0
     assert (maml.adapt_milliseconds, majority.peak_memory_mib) == (pytest.approx(4.0), None)
-    assert stars.rows[0].score.estimate == pytest.approx(1.2, abs=0.03) and stars.rows[0].balanced is None
+    assert stars.rows[0].score.estimate == pytest.approx(1.2, abs=0.03) and not stars.rows[0].beside
     assert stars.rows[0].differences["single_task"].estimate == pytest.approx(-0.2, abs=0.01)
 
 
@@ -139,7 +139,7 @@ def test_the_terminal_table_fits_100_columns_with_nothing_cut(make_run):
         text = printed(table)
         assert max(map(len, text.splitlines())) <= 100 and "…" not in text
         assert "1,234,567" in text and "812" in text and "n/a" in text and "Majority class †" in text
-        assert ("MAML" in text) and ("RMSE" in text) == (table.metric == "rmse")
+        assert ("MAML" in text) and ("RMSE" in text) == (table.metric.name == "rmse")
     assert "IMDb: its training half." in printed(tables([make_run()])[0])
 
 

@@ -2,12 +2,13 @@ import random
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from metalingua.corpus.corpus import CorpusError
-from metalingua.task.leakage import Pool, gate, like_pairs
+from metalingua.task.leakage import Pool, gate, like_pairs, pools
 from metalingua.text.normal import normal_form, words
 
 ROOT = Path(__file__).parents[2]
@@ -214,3 +215,13 @@ def test_rotten_tomatoes_and_vaders_movie_sentences_overlap():
     assert report["pairs"]["meta_train/movie_sentences ~ meta_test/rotten_tomatoes"] >= 8467
     kept = [text for i, text in enumerate(columns[1]) if i not in leakage.drop[0]]
     assert not {normal_form(text) for text in kept} & ours and len(kept) > 1000
+
+
+def test_of_a_corpus_the_gate_sees_every_column_of_texts_and_a_text_with_several_questions_once():
+    columns = {"text": ["a b", "c d", "e f"], "target": ["u v", "w x", "y z"], "label": ["1", "2", "3"]}
+    found = list(pools("meta_train", "pairs", columns, np.array([0, 2])))
+    assert [pool.texts for pool, _ in found] == [["a b", "e f"], ["u v", "y z"]]
+    assert [[each.tolist() for each in rows] for _, rows in found] == [[[0], [2]], [[0], [2]]]
+    asked = {"text": ["a b", "c d", "a b"], "question": ["what", "who", "why"]}
+    ((pool, rows),) = pools("meta_test", "asked", asked, np.array([0, 1, 2]))
+    assert pool.texts == ["a b", "c d"] and [each.tolist() for each in rows] == [[0, 2], [1]]

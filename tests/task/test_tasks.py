@@ -404,3 +404,15 @@ def test_names_of_classes_come_from_the_corpus_and_are_read_as_texts_are():
     assert [each.tolist() for each in films.name_tokens] == [each.tolist() for each in expected]
     asked, plain = (tasks.episodes("meta_train", 0, names=names)[0] for names in (True, False))
     assert asked.support.names.texts == films.names and plain.support.names is None
+
+
+def test_macro_f1_needs_classes_that_keep_their_places():
+    f1 = {"shops": {"corpus": "shops", "cuts": [-1, 1], "ways": 3, "metric": "macro_f1"}}
+    tasks = build(meta_test=f1).read()
+    assert tasks.splits["meta_test"][0].problem.metric == "macro_f1"
+    with pytest.raises(UserError, match="task.label_order is shuffled, and shops"):
+        build(meta_test=f1, label_order="shuffled").read()
+    with pytest.raises(UserError, match="2 of 3 classes"):
+        build(meta_test={"shops": {**f1["shops"], "ways": 2}}).read()
+    with pytest.raises(UserError, match="metric is pearson; of this kind of task it can be macro_f1"):
+        build(meta_test={"shops": {**f1["shops"], "metric": "pearson"}}).read()

@@ -24,6 +24,7 @@ class Anil(Learner):
 
     training = "meta"
     needs_head = True
+    tells_tokens = True
     vmaps = True
 
     @limited("learner")

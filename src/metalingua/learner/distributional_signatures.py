@@ -36,6 +36,7 @@ WAYS_OF_READING = ("forward", "backward")
 class DistributionalSignatures(Learner):
     """Meta-learns attention to words from how they are spread, under a head of ridge regression."""
 
+    of_tokens = False
     training = "meta"
     needs_table = True
     reads_frequency = True

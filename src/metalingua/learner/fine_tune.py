@@ -18,7 +18,7 @@ from metalingua.text.batch import Inputs
 class FineTune(Learner):
     """Descent on the support set. What differs between baselines is only where it starts and what stays frozen."""
 
-    of_tokens = True
+    tells_tokens = True
 
     @limited("learner")
     def __init__(

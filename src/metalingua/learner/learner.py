@@ -39,7 +39,8 @@ class Learner:
                  tasks), which then must have been trained
     needs_table  whether it works on the encoder's embedding table, which then must be among what is learned
     needs_encoder whether it works by moving the encoder, of which something must then be learned
-    of_tokens    whether it can tell hidden words, where an item is a token of a text and any token may be the answer
+    of_tokens    whether it can work where an item is a token of a text
+    tells_tokens whether it can where any token may be the answer, too: hidden words, translations
     reads_names  whether it reads what classes are called (`Examples.names`), so that every class needs a name
     reads_frequency  whether it reads how frequent tokens are in meta-training text (`Inputs.frequency`)
     own_layers   whether it adds layers to the model, so that the model's outputs alone are not its answers
@@ -56,7 +57,8 @@ class Learner:
     needs_head = False
     needs_table = False
     needs_encoder = False
-    of_tokens = False
+    of_tokens = True
+    tells_tokens = False
     reads_names = False
     reads_frequency = False
     own_layers = False

@@ -10,7 +10,7 @@ class Majority(Learner):
     """What any learner must beat. On a balanced support set it is always the first class: chance."""
 
     start = "scratch"
-    of_tokens = True
+    tells_tokens = True
 
     def __init__(self, label: str):
         self.label = label

@@ -17,7 +17,7 @@ class Maml(Learner):
     """Meta-learns the initialisation from which a few gradient steps on a support set answer its queries best."""
 
     training = "meta"
-    of_tokens = True
+    tells_tokens = True
     needs_head = True
 
     @limited("learner")

@@ -22,6 +22,8 @@ from metalingua.text.batch import taken
 class Minibatch(Learner):
     """Descends on a few texts at a time, pass after pass over the support set, from wherever `start` says."""
 
+    of_tokens = False
+
     @limited("learner")
     def __init__(
         self,

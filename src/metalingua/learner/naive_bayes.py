@@ -17,6 +17,7 @@ from metalingua.text.batch import Inputs
 class NaiveBayes(Learner):
     """scikit-learn's CountVectorizer (words) under its MultinomialNB."""
 
+    of_tokens = False
     start = "scratch"
 
     @limited("learner")

@@ -27,6 +27,7 @@ class Pooled(Learner):
     It knows classes by their place in the order of labels: class 1 of a new task is class 1 of those it has read.
     """
 
+    of_tokens = False
     start = "scratch"
     needs_head = True  # a classifier for each problem of meta-training is all it has
 

@@ -16,6 +16,7 @@ from metalingua.text.batch import Inputs
 class Rules(Learner):
     """Learns nothing: people rated the words. It knows no labels but their order, from negative to positive."""
 
+    of_tokens = False
     start = "scratch"
 
     def __init__(self, label: str):

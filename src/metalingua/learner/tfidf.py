@@ -17,6 +17,7 @@ from metalingua.text.batch import Inputs
 class Tfidf(Learner):
     """scikit-learn's TfidfVectorizer (words and pairs of words) under its LogisticRegression."""
 
+    of_tokens = False
     start = "scratch"
 
     @limited("learner")

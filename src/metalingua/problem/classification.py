@@ -8,12 +8,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
+from metalingua.problem.problem import Asked, Statistics
+from metalingua.result.metric import macro_f1
+
 
 @dataclass(frozen=True)
 class Classification:
-    """One of `ways` classes. Labels are class indices 0 .. ways - 1 of the episode."""
+    """One of `ways` classes. Labels are class indices 0 .. ways - 1 of the episode.
+
+    metric   "accuracy", or "macro_f1", which needs a class to have the same index in every episode
+    """
 
     ways: int
+    metric: str = "accuracy"
+    of_tokens: ClassVar[bool] = False
     tied: ClassVar[bool] = False
 
     @property
@@ -50,12 +58,18 @@ class Classification:
         """Log frequencies of the classes in `targets` [items], [1, ways]; a missing class counts half an item."""
         return torch.bincount(targets, minlength=self.ways).clamp(min=0.5).div(len(targets)).log().unsqueeze(0)
 
-    def statistics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """Accuracy, and its mean over the classes present (balanced accuracy), both 0 to 1; loss in nats."""
-        right = self.predictions(outputs) == (truth := targets.cpu().numpy())
+    def statistics(self, outputs: Tensor, targets: Tensor, asked: Asked | None = None) -> Statistics:
+        """Accuracy, and its mean over the classes present (balanced accuracy), both 0 to 1; loss in nats. For macro F1
+        the confusion matrix, row by row; the score is that of the episode then."""
+        predicted, truth = self.predictions(outputs), targets.cpu().numpy()
+        right = predicted == truth
         accuracy = float(right.mean())
+        more: Statistics = {"score": accuracy}
+        if self.metric == "macro_f1":
+            confusion = np.bincount(self.ways * truth + predicted, minlength=self.ways**2).astype(np.float64)
+            more = {"score": float(macro_f1(confusion)), "macro_f1": confusion.tolist()}
         return {
-            "score": accuracy,
+            **more,
             "accuracy": accuracy,
             "balanced_accuracy": float(np.mean([right[truth == label].mean() for label in np.unique(truth)])),
             "loss": float(self.loss(outputs, targets)),

@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from metalingua.problem.classification import Classification
+from metalingua.problem.problem import Asked, Statistics
 
 
 @dataclass(frozen=True)
@@ -16,13 +17,14 @@ class MaskedWords(Classification):
     Judged by the loss in nats, whose exponential is the perplexity, and by accuracy.
     """
 
+    of_tokens: ClassVar[bool] = True
     tied: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
         return "masked_words"
 
-    def statistics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    def statistics(self, outputs: Tensor, targets: Tensor, asked: Asked | None = None) -> Statistics:
         """Those of a classification, and the perplexity. The score is minus the loss: a vocabulary is large, and
         accuracy coarse."""
         found = super().statistics(outputs, targets)

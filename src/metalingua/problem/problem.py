@@ -1,9 +1,30 @@
 """What every kind of answer knows about itself. Nothing else in the house asks which kind a task has."""
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
+
+from metalingua.text.batch import Inputs
+
+Statistics = dict[str, Any]  # numbers; of a metric that pools episodes its counts, a list of numbers
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a problem may need beside outputs and targets to judge the queries of an episode.
+
+    inputs   what was asked
+    gold     a text's right answer each, in the problem's own form, as its task gave it; None: the targets say all
+    answers  inputs of the same episode to outputs, by the same predictor, for answers that are made token by token;
+             None where that is too slow: in meta-validation
+    """
+
+    inputs: Inputs
+    gold: Any = None
+    answers: Callable[[Inputs], Tensor] | None = None
 
 
 class Problem(Protocol):
@@ -20,12 +41,22 @@ class Problem(Protocol):
         ...
 
     @property
+    def metric(self) -> str:
+        """What tables are about: a name in metalingua.result.metric.METRICS."""
+        ...
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether an item is a token of a text, as `Inputs.at` says, and no whole text."""
+        ...
+
+    @property
     def tied(self) -> bool:
         """Whether an output is a token, scored by its row of the encoder's embedding table. Items are tokens then."""
         ...
 
     def targets(self, labels: np.ndarray) -> Tensor:
-        """`labels` of one episode [items] as the loss wants them, [items]."""
+        """`labels` of one episode [items, ...] as the loss wants them, [items, ...]."""
         ...
 
     def codes(self, targets: Tensor) -> Tensor:
@@ -44,6 +75,6 @@ class Problem(Protocol):
         """The outputs of the best answer that ignores the text, [1, self.outputs]."""
         ...
 
-    def statistics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """What one episode's queries say, in plain numbers; `score` is the one to select by, higher is better."""
+    def statistics(self, outputs: Tensor, targets: Tensor, asked: Asked | None = None) -> Statistics:
+        """What one episode's queries say, by metric; `score`, a number, is the one to select by, higher is better."""
         ...

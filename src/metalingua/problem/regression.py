@@ -5,16 +5,24 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn.functional import mse_loss
+
+from metalingua.problem.problem import Asked, Statistics
 
 
 @dataclass(frozen=True)
 class Regression:
-    """A rating between `low` and `high`. The model answers on -1 .. 1, so tasks with other scales share one head."""
+    """A rating between `low` and `high`. The model answers on -1 .. 1, so tasks with other scales share one head.
+
+    metric   "rmse", or "pearson", of which RMSE and Spearman stand beside it
+    """
 
     low: float
     high: float
+    metric: str = "rmse"
+    of_tokens: ClassVar[bool] = False
     tied: ClassVar[bool] = False
 
     @property
@@ -51,11 +59,20 @@ class Regression:
         """The mean of `targets` [items], [1, 1]."""
         return targets.mean().reshape(1, 1)
 
-    def statistics(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """RMSE in rating points, and R^2 over the episode (0: no better than the queries' own mean) as the score."""
-        error = self.predictions(outputs) - self.predictions(targets.unsqueeze(-1))
-        mse, variance = float((error**2).mean()), float(self.predictions(targets.unsqueeze(-1)).var())
+    def statistics(self, outputs: Tensor, targets: Tensor, asked: Asked | None = None) -> Statistics:
+        """RMSE in rating points, and R^2 over the episode (0: no better than the queries' own mean) as the score. For
+        Pearson's r the sums that it is made of, and Spearman's rho of the episode (0 where an answer is constant)."""
+        predicted, truth = self.predictions(outputs), self.predictions(targets.unsqueeze(-1))
+        error = predicted - truth
+        mse, variance = float((error**2).mean()), float(truth.var())
+        more: Statistics = {}
+        if self.metric == "pearson":
+            x, y = predicted - self.low, truth - self.low
+            more["pearson"] = [float(each) for each in (len(x), x.sum(), y.sum(), x @ x, y @ y, x @ y)]
+            constant = predicted.std() < 1e-9 or truth.std() < 1e-9
+            more["spearman"] = 0.0 if constant else float(spearmanr(predicted, truth).statistic)
         return {
+            **more,
             "score": 1 - mse / variance if variance > 0 else 0.0,
             "rmse": mse**0.5,
             "loss": float(self.loss(outputs, targets)),

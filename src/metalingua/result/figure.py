@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy
 
 from metalingua.result.cost import trained
-from metalingua.result.paired import Run
+from metalingua.result.paired import Run, metric_of
 from metalingua.result.run import RunError, write_atomically
 from metalingua.result.table import Row, Table, tables
 
@@ -45,7 +45,7 @@ def _dots(axes: "Axes", table: Table, named: bool) -> None:
     """One dot and its interval a learner: the run's own learner blue, those it is compared with orange, others grey."""
     from matplotlib.ticker import MaxNLocator
 
-    digits = 2 if table.metric == "rmse" else 1
+    digits = min(2, table.metric.digits)
     for place, row in enumerate(table.rows):
         colour = COLOURS[0] if place == 0 else COLOURS[1] if row.learner in table.references else GREY
         axes.plot([row.score.low, row.score.high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
@@ -53,7 +53,7 @@ def _dots(axes: "Axes", table: Table, named: bool) -> None:
         axes.annotate(f"{row.score.estimate:.{digits}f}", (row.score.high, place), (5, 0), textcoords="offset points",
                       va="center", fontsize=8, color=colour)  # fmt: skip
     low, high = min(row.score.low for row in table.rows), max(row.score.high for row in table.rows)
-    if table.metric == "accuracy" and table.ways:
+    if table.metric.name == "accuracy" and table.ways:
         chance = 100 / table.ways
         axes.axvline(chance, color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.annotate("chance", (chance, 1), (3, -3), xycoords=("data", "axes fraction"), textcoords="offset points",
@@ -65,23 +65,22 @@ def _dots(axes: "Axes", table: Table, named: bool) -> None:
     axes.set_yticks(range(len(table.rows)))
     axes.set_yticklabels([row.name for row in table.rows] if named else [], fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel(table.score_name + (" (lower is better)" if table.metric == "rmse" else ""), fontsize=9)
+    axes.set_xlabel(table.metric.title + " (lower is better)" * table.metric.lower_is_better, fontsize=9)
     _plain(axes, table.title)
     axes.grid(axis="y", color="#eeeeee")
     axes.tick_params(axis="y", length=0)
 
 
 def adaptation(run: Run, path: str | os.PathLike[str]) -> None:
-    """Write a PNG to `path`: mean query accuracy after each inner step, one panel a classification target, one line a
-    learner that has a curve in result["curves"]. Raises RunError where there is none."""
+    """Write a PNG to `path`: the score on the queries after each inner step, one panel a target, one line a learner
+    that has a curve in result["curves"]. Raises RunError where there is none."""
     from matplotlib.figure import Figure
 
     result, _ = run
     order = _with_curves([run])
-    targets = [name for name, about in result["targets"].items()
-               if about["metric"] == "accuracy" and any(name in result["curves"][each] for each in order)]  # fmt: skip
+    targets = [name for name in result["targets"] if any(name in result["curves"][each] for each in order)]
     if not targets:
-        raise RunError(f"run {result['hash']} has no accuracy by inner step to draw")
+        raise RunError(f"run {result['hash']} has no score by inner step to draw")
     figure = Figure(figsize=(1.2 + 4.2 * len(targets), 3.4), layout="constrained")
     panels = figure.subplots(1, len(targets), squeeze=False)[0]
     for axes, target in zip(panels, targets, strict=True):
@@ -97,26 +96,27 @@ def _with_curves(runs: Sequence[Run]) -> list[str]:
 
 
 def _adapting(axes: "Axes", runs: Sequence[Run], target: str) -> None:
-    """Mean query accuracy, %, after each inner step, a line a learner, mean over runs."""
+    """The score on the queries after each inner step, a line a learner, mean over runs."""
     from matplotlib.ticker import MaxNLocator
 
     first, ends = runs[0][0], []
+    metric = metric_of(first, target)
     for place, learner in enumerate(_with_curves(runs)):
         found = [result["curves"][learner].get(target) for result, _ in runs]
         if not all(found) or any(one["steps"] != found[0]["steps"] for one in found):
             continue
-        steps, percent = found[0]["steps"], 100 * numpy.mean([one["accuracy"] for one in found], axis=0)
+        steps, scores = found[0]["steps"], numpy.mean([one[metric.name] for one in found], axis=0)
         label = first["settings"][learner]["label"]
-        ends.append(_line(axes, steps, percent, label, place))
+        ends.append(_line(axes, steps, metric.factor * scores, label, place))
     about = first["targets"][target]
-    if about.get("ways"):
+    if about.get("ways") and metric.name == "accuracy":
         axes.axhline(100 / about["ways"], color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.annotate("chance", (1, 100 / about["ways"]), (-2, -2), xycoords=("axes fraction", "data"),
                       textcoords="offset points", ha="right", va="top", fontsize=7, color=GREY)  # fmt: skip
     axes.margins(y=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("inner steps", fontsize=9)
-    axes.set_ylabel("accuracy, %", fontsize=9)
+    axes.set_ylabel(metric.title, fontsize=9)
     _plain(axes, about["title"])
     _label_ends(axes, ends)
 
@@ -232,13 +232,12 @@ def costs(table: Table, names: int) -> "Figure":
         axes.set_xlabel(name, fontsize=9)
         _plain(axes, "")
         _label_ends(axes, ends)
-    panels[0].set_ylabel(table.score_name + (" (lower is better)" if table.metric == "rmse" else ""), fontsize=9)
+    panels[0].set_ylabel(table.metric.title + " (lower is better)" * table.metric.lower_is_better, fontsize=9)
     return figure
 
 
 def _better(table: Table, one: Row, other: Row) -> bool:
-    difference = one.score.estimate - other.score.estimate
-    return difference < 0 if table.metric == "rmse" else difference > 0
+    return table.metric.better(one.score.estimate, other.score.estimate)
 
 
 def svg(figure: "Figure", name: str, alt: str) -> str:

@@ -105,13 +105,13 @@ def _study(runs: Sequence[Run], made: Sequence[Table], at: str) -> str:
     panels, many = [], False
     for place, (table, grid) in enumerate(zip(made, scores, strict=True)):
         here = f"{at}t{place}"
-        better = "lower is better" if table.metric == "rmse" else "higher is better"
+        better = "lower is better" if table.metric.lower_is_better else "higher is better"
         drawing = svg(intervals(table), f"{here}i", f"Score of every learner on {table.title}")
         drawn = [_figure("Scores", f"Mean and {table.method}; {better}.", drawing)]
         if curve := adapting(runs, table.target):
             how = "mean over seeds" if len(runs) > 1 else f"seed {runs[0][0]['seed']}"
-            drawing = svg(curve, f"{here}a", f"Accuracy by inner step on {table.title}")
-            drawn.append(_figure("Adaptation", f"Accuracy on the queries after each inner step, {how}.", drawing))
+            drawing = svg(curve, f"{here}a", f"Score by inner step on {table.title}")
+            drawn.append(_figure("Adaptation", f"Score on the queries after each inner step, {how}.", drawing))
         many, wide = len(table.rows) > MATRIX, any(row.training_seconds for row in table.rows)  # then two panels
         drawing = svg(costs(table, MATRIX), f"{here}c", f"Score against cost on {table.title}")
         drawn.append(_figure("Cost against score", _COST + _NAMED * many, drawing, wide))
@@ -173,9 +173,8 @@ def _matrix(runs: Sequence[Run], table: Table) -> str:
         lines.append(f'<tr><th scope="row">{escape(row.name)}</th>{"".join(cells)}</tr>')
     kind = "matrix dense" if dense else "matrix"
     made = f'<table class="{kind}"><thead><tr><td></td>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
-    said = (
-        f"{table.unit.capitalize()}, paired, each with its {table.method}. Bold and coloured: the interval excludes 0"
-    )
+    said = f"{table.metric.unit.capitalize()}, paired, each with its {table.method}."
+    said += " Bold and coloured: the interval excludes 0"
     said += f" (blue: above, orange: below). Not adjusted for {len(rows) * (len(rows) - 1) // 2} comparisons."
     said += " An interval shows where the mouse rests." if dense else ""
     title = "Each learner (row) less each other (column)"
@@ -183,7 +182,7 @@ def _matrix(runs: Sequence[Run], table: Table) -> str:
 
 
 def _less(interval: Interval, table: Table, pair: str, dense: bool) -> str:
-    digits = 3 if table.metric == "rmse" else 1
+    digits = table.metric.digits
     estimate, low, high = (_signed(each, digits) for each in (interval.estimate, interval.low, interval.high))
     kind = ' class="above"' if interval.low > 0 else ' class="below"' if interval.high < 0 else ""
     text = f"<strong>{estimate}</strong>" if interval.excludes_zero else estimate

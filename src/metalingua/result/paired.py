@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from metalingua.result.metric import METRICS, Metric
 from metalingua.result.run import RunError
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
 
 Run = tuple[Mapping[str, Any], "pandas.DataFrame"]  # what read_run returns
 Seen = dict[str, "pandas.DataFrame"]  # of one run and target: learner -> its episodes, indexed by number
-COLUMNS = {"accuracy": ("accuracy", "balanced_accuracy"), "rmse": ("rmse",)}  # metric -> what is printed of an episode
 
 
 def agree(results: Sequence[Mapping[str, Any]]) -> None:
@@ -40,9 +40,26 @@ def agree(results: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def episodes_of(run: Run, target: str, learners: Sequence[str], columns: Sequence[str]) -> Seen:
-    """learner -> its episodes of `target`, indexed by episode number in order. Raises RunError unless all learners saw
-    the same episodes once each, as many as the run says, with finite scores."""
+def metric_of(result: Mapping[str, Any], target: str) -> Metric:
+    """What the tables of `target` are about. Raises RunError where this version knows no such metric."""
+    name = result["targets"][target]["metric"]
+    if name not in METRICS:
+        raise RunError(f"run {result['hash']}: {target} is judged by {name}, which this version does not know")
+    return METRICS[name]
+
+
+def scores(run: Run, target: str, learner: str) -> numpy.ndarray:
+    """What each of its episodes adds to the score of `target`, as printed [episodes]: the score is their mean."""
+    result, frame = run
+    metric = metric_of(result, target)
+    mine = frame[(frame["target"] == target) & (frame["learner"] == learner)]
+    return metric.factor * metric.per_episode(mine[metric.name])
+
+
+def episodes_of(run: Run, target: str, learners: Sequence[str], metrics: Sequence[Metric]) -> Seen:
+    """learner -> its episodes of `target`, indexed by episode number in order; in the column of each of `metrics` a
+    number an episode, as `Metric.per_episode` has it. Raises RunError unless all learners saw the same episodes once
+    each, as many as the run says, with finite scores."""
     result, frame = run
     at, of_target = f"run {result['hash']}, target {target}", frame[frame["target"] == target]
     found: dict[str, pandas.DataFrame] = {}
@@ -58,7 +75,11 @@ def episodes_of(run: Run, target: str, learners: Sequence[str], columns: Sequenc
                 f"{at}: {name} and {learners[0]} did not see the same episodes (only one of them has episode "
                 f"{unequal[0]}), so their difference is not paired; run again to judge both on the same episodes"
             )
-        bad = mine.index[~numpy.isfinite(mine[list(columns)]).all(axis=1)]
+        if missing := [metric.name for metric in metrics if metric.name not in mine]:
+            raise RunError(f"{at}: its episodes have no {missing[0]}; an older version made them: run it again")
+        mine = mine.assign(**{metric.name: metric.per_episode(mine[metric.name]) for metric in metrics})
+        columns = [metric.name for metric in metrics]
+        bad = mine.index[~numpy.isfinite(mine[columns]).all(axis=1)]
         if len(bad):
             raise RunError(f"{at}: {name} has no finite {columns[0]} in {len(bad)} episodes, the first is {bad[0]}")
         found[name] = mine

@@ -6,23 +6,22 @@ from itertools import combinations
 import numpy
 
 from metalingua.result.interval import Interval, bootstrap_over_episodes, ends, mean_over_seeds
-from metalingua.result.paired import COLUMNS, Run, Seen, episodes_of
+from metalingua.result.paired import Run, Seen, episodes_of, metric_of
 
 
 def pairwise(runs: Sequence[Run], target: str, learners: Sequence[str]) -> dict[tuple[str, str], Interval]:
     """(learner, other) -> the first less the second with its 95 % interval, paired, in both orders; as a table of these
-    runs has it: in points (rating points for a regression target), over seeds or over the episodes of one run.
+    runs has it: in the unit of its metric, over seeds or over the episodes of one run.
 
     Raises RunError where learners did not see the same episodes.
     """
-    column = COLUMNS[runs[0][0]["targets"][target]["metric"]][0]
-    seen = [episodes_of(run, target, learners, [column]) for run in runs]
-    unit = 1.0 if column == "rmse" else 100.0
+    metric = metric_of(runs[0][0], target)
+    seen = [episodes_of(run, target, learners, [metric]) for run in runs]
     pairs = list(combinations(learners, 2))
-    found = _over_episodes(seen[0], pairs, column) if len(seen) == 1 else _over_seeds(seen, pairs, column)
+    found = _over_episodes(seen[0], pairs, metric.name) if len(seen) == 1 else _over_seeds(seen, pairs, metric.name)
     of = {}
     for (one, other), interval in zip(pairs, found, strict=True):
-        here = interval.scaled(unit)
+        here = interval.scaled(metric.factor)
         of[one, other] = here
         of[other, one] = Interval(-here.estimate, -here.high, -here.low, here.n, here.method)
     return of

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metalingua.error import UserError
+from metalingua.result.metric import METRICS
 
 if TYPE_CHECKING:
     import pandas
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 AGAIN = "its command with rerun=true makes it anew; a kept one comes back with git"
 STATES = ("running", "interrupted", "failed", "done")
 
-# episodes.parquet, one row per (learner, target, episode): column -> pandas dtype
+# episodes.parquet, one row per (learner, target, episode): column -> pandas dtype. Beside these, of targets that are
+# judged otherwise, columns named after their metrics: a number, or counts (metalingua.result.metric)
 EPISODE_COLUMNS = {
     "learner": "str", "target": "str", "episode": "int64",
     "accuracy": "float64",           # 0..1; NaN for regression
@@ -149,13 +151,14 @@ class RunDirectory:
         """Write episodes.parquet and result.json, then `done` in status.json: that write, the last, is what counts.
 
         result    as the design lays it out; numbers that are not finite are written as null
-        episodes  columns EPISODE_COLUMNS, one row per (learner, target, episode)
+        episodes  columns EPISODE_COLUMNS, and any of METRICS, one row per (learner, target, episode)
         Raises RunError if the disk refuses, ValueError for missing or unknown columns.
         """
-        if set(episodes.columns) != set(EPISODE_COLUMNS):
+        more = [name for name in METRICS if name in episodes and name not in EPISODE_COLUMNS]
+        if set(episodes.columns) != {*EPISODE_COLUMNS, *more}:
             raise ValueError(f"episodes has columns {sorted(episodes.columns)}, it needs {sorted(EPISODE_COLUMNS)}")
         parquet = BytesIO()
-        episodes[list(EPISODE_COLUMNS)].astype(EPISODE_COLUMNS).to_parquet(parquet, index=False)
+        episodes[[*EPISODE_COLUMNS, *more]].astype(EPISODE_COLUMNS).to_parquet(parquet, index=False)
         write_atomically(self.episodes, parquet.getvalue())
         write_atomically(self.result, _json(result))
         self.set_status("done")

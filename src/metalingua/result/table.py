@@ -9,7 +9,8 @@ import numpy
 from metalingua.result.cost import flops_of, largest, median, reached, steps_of, trained
 from metalingua.result.interval import FEWEST_EPISODES, Interval, bootstrap_over_episodes, mean_over_seeds
 from metalingua.result.layout import Cell, Grid, as_latex, as_markdown, escaped, notes_as_markdown
-from metalingua.result.paired import COLUMNS, Run, Seen, agree, episodes_of
+from metalingua.result.metric import Metric
+from metalingua.result.paired import Run, Seen, agree, episodes_of, metric_of
 from metalingua.result.run import RunError
 from metalingua.result.significance import LEVEL, Significance, enough, exact, holm, sign_flip, smallest
 from metalingua.result.source import Source, source
@@ -23,13 +24,13 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Row:
-    """One learner on one target. Scores are in percent, or in rating points for a regression target."""
+    """One learner on one target. Scores are as the metrics are printed: in percent, rating points, ..."""
 
     learner: str
     label: str
     transductive: bool
-    score: Interval  # accuracy; root mean squared error for regression
-    balanced: Interval | None  # balanced accuracy; None for regression
+    score: Interval  # of the table's metric
+    beside: Sequence[Interval]  # of the metrics beside it, in their order
     differences: Mapping[str, Interval | None]  # reference learner -> this minus it, paired; None: it is the reference
     significance: Mapping[str, Significance | None]  # reference learner -> p of that difference
     adapt_milliseconds: float  # median over episodes and seeds
@@ -52,7 +53,7 @@ class Table:
 
     target: str
     title: str
-    metric: str  # "accuracy" (higher is better) or "rmse" (lower is better)
+    metric: Metric
     ways: int | None
     method: str  # what the intervals are over
     test: str  # what the p values are of; "" where nothing is compared
@@ -66,14 +67,6 @@ class Table:
     def said(self) -> str:
         """Method of the intervals and of the tests, with what n they have."""
         return self.method + (f"; p: {self.test}" if self.test else "")
-
-    @property
-    def unit(self) -> str:
-        return "rating points" if self.metric == "rmse" else "points"
-
-    @property
-    def score_name(self) -> str:
-        return "RMSE, rating points" if self.metric == "rmse" else "accuracy, %"
 
 
 def tables(runs: Sequence[Run]) -> list[Table]:
@@ -98,8 +91,8 @@ def tables(runs: Sequence[Run]) -> list[Table]:
             "add it to the run's compare list"
         )
     seen = {
-        target: [episodes_of(run, target, learners, COLUMNS[about["metric"]]) for run in runs]
-        for target, about in first["targets"].items()
+        target: [episodes_of(run, target, learners, metric_of(first, target).printed) for run in runs]
+        for target in first["targets"]
     }
     pairs = [(name, other) for place, name in enumerate(learners) for other in learners[place + 1 :]
              if {name, other} & set(first["reference"])]  # fmt: skip
@@ -116,7 +109,7 @@ def _significance(
         return {}
     p: list[float] = []
     for target, of in seen.items():
-        column = COLUMNS[first["targets"][target]["metric"]][0]
+        column = metric_of(first, target).name
         differences = [[run[name][column] - run[other][column] for run in of] for name, other in pairs]
         one = len(of) == 1
         values = [each[0].to_numpy() if one else [seed.mean() for seed in each] for each in differences]
@@ -134,28 +127,27 @@ def _table(
 ) -> Table:
     first = runs[0][0]
     about, settings = first["targets"][target], first["settings"]
-    metric = about["metric"]
-    columns = COLUMNS[metric]
-    unit = 1.0 if metric == "rmse" else 100.0
+    metric = metric_of(first, target)
 
-    def interval(learner: str, column: str, minus: str | None = None) -> Interval:
+    def interval(learner: str, of_metric: Metric, minus: str | None = None) -> Interval:
+        column = of_metric.name
         per_run = [
             of[learner][column] - of[minus][column] if minus else of[learner][column]  # pandas pairs by episode number
             for of in seen
         ]
         if len(per_run) == 1:
-            return bootstrap_over_episodes(per_run[0].to_numpy()).scaled(unit)
-        return mean_over_seeds([values.mean() for values in per_run]).scaled(unit)
+            return bootstrap_over_episodes(per_run[0].to_numpy()).scaled(of_metric.factor)
+        return mean_over_seeds([values.mean() for values in per_run]).scaled(of_metric.factor)
 
     rows = [
         Row(
             learner=name,
             label=settings[name]["label"],
             transductive=settings[name]["transductive"],
-            score=interval(name, columns[0]),
-            balanced=interval(name, columns[1]) if len(columns) > 1 else None,
+            score=interval(name, metric),
+            beside=[interval(name, each) for each in metric.printed[1:]],
             differences={
-                other: None if other == name else interval(name, columns[0], other) for other in first["reference"]
+                other: None if other == name else interval(name, metric, other) for other in first["reference"]
             },
             significance={
                 other: significance.get((target, (name, other)), significance.get((target, (other, name))))
@@ -180,7 +172,7 @@ def _table(
         test=_test(seen, len(significance)),
         references={other: settings[other]["label"] for other in first["reference"]},
         rows=rows,
-        notes=_notes(about, runs, rows, len(seen[0][learners[0]]), len(significance)),
+        notes=_notes(about, metric, runs, rows, len(seen[0][learners[0]]), len(significance)),
         source=source([result for result, _ in runs]),
         run_seconds=median(result.get("cost", {}).get("wall_seconds") for result, _ in runs),
     )
@@ -194,7 +186,9 @@ def _test(seen: Sequence[Seen], tests: int) -> str:
     return f"{how} over {n} {of}, Holm over {tests} differences"
 
 
-def _notes(about: Mapping[str, Any], runs: Sequence[Run], rows: Sequence[Row], episodes: int, tests: int) -> list[str]:
+def _notes(
+    about: Mapping[str, Any], metric: Metric, runs: Sequence[Run], rows: Sequence[Row], episodes: int, tests: int
+) -> list[str]:
     seeds = len(runs)
     whose = f" for each of {seeds} seeds" if seeds > 1 else f", seed {runs[0][0]['seed']}"
     size = [
@@ -206,8 +200,8 @@ def _notes(about: Mapping[str, Any], runs: Sequence[Run], rows: Sequence[Row], e
     notes = [", ".join(size) + (" per class." if about.get("ways") else ".")]
     if about.get("note"):
         notes.append(about["note"])
-    if about["metric"] == "rmse":
-        notes.append("RMSE: root mean squared error of an episode; lower is better.")
+    if metric.note:
+        notes.append(metric.note)
     if any(row.transductive for row in rows):
         notes.append("†: transductive, it also sees the query texts (never their labels).")
     if tests:
@@ -242,15 +236,15 @@ def frame(made: Sequence[Table]) -> "pandas.DataFrame":
 
     lines = []
     for table in made:
-        score = "rmse_points" if table.metric == "rmse" else "accuracy_percent"
         for row in table.rows:
             line: dict[str, Any] = {"target": table.target, "learner": row.learner, "label": row.label}
-            line |= {"transductive": row.transductive, **spread(score, row.score)}
-            line |= spread("balanced_accuracy_percent", row.balanced)
+            line |= {"transductive": row.transductive}
+            for metric, found in zip(table.metric.printed, (row.score, *row.beside), strict=True):
+                line |= spread(metric.column, found)
             for other, difference in row.differences.items():
                 line |= spread(f"minus_{other}_points", difference)
-                if found := row.significance[other]:
-                    line |= {f"minus_{other}_p": found.p, f"minus_{other}_p_holm": found.holm}
+                if p := row.significance[other]:
+                    line |= {f"minus_{other}_p": p.p, f"minus_{other}_p_holm": p.holm}
             line |= {"adapt_milliseconds": row.adapt_milliseconds, "adapted_parameters": row.adapted_parameters}
             steps, seconds = row.reached or (None, None)
             line |= {"peak_memory_mib": row.peak_memory_mib}
@@ -280,14 +274,14 @@ def grids(made: Sequence[Table], p_columns: bool = False) -> tuple[list[Grid], G
     shared = [note for note in made[0].notes if len(made) > 1 and all(note in table.notes for table in made)]
     scores = []
     for table in made:
-        heads = ["learner", table.score_name, *(["balanced accuracy, %"] if table.metric != "rmse" else [])]
+        heads = ["learner", *(metric.title for metric in table.metric.printed)]
         for label in table.references.values():
-            heads += [f"minus {label}, {table.unit}", *(["p"] if p_columns else [])]
+            heads += [f"minus {label}, {table.metric.unit}", *(["p"] if p_columns else [])]
         rows = []
         for row in table.rows:
             cells = [Cell(row.name)]
-            cells += [Cell(f"{_plain(interval, table.metric)} [{_ends(interval, table.metric)}]", interval.estimate)
-                      for interval in (row.score, row.balanced) if interval]  # fmt: skip
+            for metric, interval in zip(table.metric.printed, (row.score, *row.beside), strict=True):
+                cells.append(Cell(f"{_plain(interval, metric)} [{_ends(interval, metric)}]", interval.estimate))
             for other in table.references:
                 cells += _difference(row.differences[other], row.significance[other], table.metric, p_columns)
             rows.append([*cells, Cell(_milliseconds(row), row.adapt_milliseconds)])
@@ -296,7 +290,7 @@ def grids(made: Sequence[Table], p_columns: bool = False) -> tuple[list[Grid], G
     return scores, _costs(made), [*shared, made[0].source.line]
 
 
-def _difference(interval: Interval | None, found: Significance | None, metric: str, p_columns: bool) -> list[Cell]:
+def _difference(interval: Interval | None, found: Significance | None, metric: Metric, p_columns: bool) -> list[Cell]:
     if interval is None or found is None:
         return [Cell("–")] * (2 if p_columns else 1)
     text = f"{_signed(interval.estimate, metric)} [{_ends(interval, metric, signed=True)}]"
@@ -361,26 +355,28 @@ def terminal(table: Table) -> "Group":
     from rich.table import Table as Grid
     from rich.text import Text
 
-    def cell(interval: Interval | None, signed: bool = False, found: Significance | None = None) -> Text:
+    def cell(
+        interval: Interval | None, metric: Metric, signed: bool = False, found: Significance | None = None
+    ) -> Text:
         if interval is None:
             return Text("–", style="dim")
-        value = _signed(interval.estimate, table.metric) if signed else _plain(interval, table.metric)
+        value = _signed(interval.estimate, metric) if signed else _plain(interval, metric)
         value += "*" if found and found.significant else ""
         bold = "bold" if signed and interval.excludes_zero else ""
-        return Text.assemble((value, bold), "\n", (_ends(interval, table.metric, signed), "dim"))
+        return Text.assemble((value, bold), "\n", (_ends(interval, metric, signed), "dim"))
 
     grid = Grid(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="")
     grid.add_column("learner", min_width=16)
-    heads = [table.score_name.replace(", ", ",\n"), *(["balanced\naccuracy, %"] if table.metric != "rmse" else [])]
+    heads = [metric.title.replace(", ", ",\n").replace("balanced ", "balanced\n") for metric in table.metric.printed]
     heads += [f"minus {label}" for label in table.references.values()]
     for head in heads:
         grid.add_column(head, justify="right")
     for head in ("ms to\nadapt", "adapted\nparams", "peak\nMiB"):
         grid.add_column(head, justify="right", no_wrap=True)
     for place, row in enumerate(table.rows):
-        scores = [cell(row.score), *([cell(row.balanced)] if row.balanced else [])]
+        scores = [cell(*each) for each in zip((row.score, *row.beside), table.metric.printed, strict=True)]
         grid.add_row(Text(row.name, style="" if place else "bold"), *scores,
-                     *(cell(interval, signed=True, found=row.significance[other])
+                     *(cell(interval, table.metric, signed=True, found=row.significance[other])
                        for other, interval in row.differences.items()), *_cost(row))  # fmt: skip
     said = [*([f"p: {table.test}."] if table.test else []), *table.notes]
     notes = [Text(note, style="yellow" if note.startswith("Warning") else "dim") for note in said]
@@ -410,22 +406,18 @@ def _goal(table: Table) -> str | None:
     return next(iter(table.references.values()), None) if any(row.reached for row in table.rows) else None
 
 
-def _digits(metric: str) -> int:
-    return 3 if metric == "rmse" else 1
+def _plain(interval: Interval, metric: Metric) -> str:
+    return f"{interval.estimate:.{metric.digits}f}"
 
 
-def _plain(interval: Interval, metric: str) -> str:
-    return f"{interval.estimate:.{_digits(metric)}f}"
-
-
-def _signed(value: float, metric: str) -> str:
-    text = f"{value:+.{_digits(metric)}f}"
+def _signed(value: float, metric: Metric) -> str:
+    text = f"{value:+.{metric.digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
-def _ends(interval: Interval, metric: str, signed: bool = False) -> str:
+def _ends(interval: Interval, metric: Metric, signed: bool = False) -> str:
     ends = (interval.low, interval.high)
-    low, high = (_signed(end, metric) if signed else f"{end:.{_digits(metric)}f}" for end in ends)
+    low, high = (_signed(end, metric) if signed else f"{end:.{metric.digits}f}" for end in ends)
     return f"{low},\N{NO-BREAK SPACE}{high}"  # never broken over two lines
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metalingua.result.interval import Interval, bootstrap_over_episodes, mean_over_seeds
+from metalingua.result.metric import METRICS
 from metalingua.result.run import RunError, read_run
 from metalingua.study.compose import Composer
 from metalingua.study.study import StudyError
@@ -81,15 +82,18 @@ def deltas(runs: Sequence[tuple[str, Sequence[Path]]]) -> str:
 
 
 def _unit(about: About) -> str:
-    return "RMSE" if about["metric"] == "rmse" else "%"
+    return METRICS[about["metric"]].title
 
 
 def _scores(result, frame, target, about):
     """Scores of the run's own learner by episode number."""
-    rows = (
+    import pandas
+
+    mine = (
         frame[(frame["target"] == target) & (frame["learner"] == result["learner"])].set_index("episode").sort_index()
     )
-    return rows["rmse"] if about["metric"] == "rmse" else 100 * rows["accuracy"]
+    metric = METRICS[about["metric"]]
+    return pandas.Series(metric.factor * metric.per_episode(mine[metric.name]), mine.index)
 
 
 def _interval(per_seed: "Sequence[pandas.Series[float]]") -> Interval:
@@ -99,7 +103,7 @@ def _interval(per_seed: "Sequence[pandas.Series[float]]") -> Interval:
 
 
 def _shown(interval: Interval, about: About, sign: str) -> str:
-    digits = 3 if about["metric"] == "rmse" else 1
+    digits = METRICS[about["metric"]].digits
 
     def number(value: float) -> str:
         text = f"{value:{sign}.{digits}f}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from metalingua.result.identity import run_hash
 from metalingua.result.interval import bootstrap_over_episodes, mean_over_seeds
+from metalingua.result.paired import scores as scores_of
 from metalingua.result.run import read_run, write_atomically
 from metalingua.study.kept import config_at
 from metalingua.study.study import StudyError
@@ -49,12 +50,11 @@ def numbers(runs: Mapping[str, Sequence[Path]]) -> tuple[list[Number], float]:
             config = {key: value for key, value in config_at(path).items() if key != "seed"}
             name = run_hash(config, (result.get("init_from") or {}).get("sha256"))
             seconds += result["cost"]["wall_seconds"]
-            for (target, learner), rows in frame.groupby(["target", "learner"]):
-                rating = result["targets"][target]["metric"] == "rmse"
-                scores[name, target, learner].append(rows["rmse"] if rating else 100 * rows["accuracy"])
+            for target, learner in frame.groupby(["target", "learner"]).groups:
+                scores[name, target, learner].append(scores_of((result, frame), target, learner))
         for (name, target, learner), each in sorted(scores.items()):
             means = [float(one.mean()) for one in each]
-            interval = mean_over_seeds(means) if len(means) > 1 else bootstrap_over_episodes(each[0].to_numpy())
+            interval = mean_over_seeds(means) if len(means) > 1 else bootstrap_over_episodes(each[0])
             half = (interval.high - interval.low) / 2
             found.append(Number(grid, name, target, learner, round(interval.estimate, 3), round(half, 3), len(means)))
     return found, seconds / 60

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -23,6 +24,7 @@ class Examples:
     targets: Tensor  # [items], as the problem's loss wants them
     labels: np.ndarray  # [items], the task's own labels: class indices of the task, or ratings
     names: Inputs | None = None  # [ways], what the classes are called; None: nobody asked, or they have no words
+    gold: Any = None  # the right answer of each text in the problem's own form, where targets do not say all
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Episode:
     rows: Tensor
     support: Examples
     query: Examples
+    loss_weight: float = 1.0  # of its loss in meta-training
 
 
 class Episodes:
@@ -90,16 +93,17 @@ class Episodes:
         occurs = np.full(problem.outputs if problem.tied else tokens.max() + 1, problem.tied)  # by token id
         occurs[0] = occurs[tokens] = True
         rows, place = np.flatnonzero(occurs), occurs.cumsum() - 1  # a sixth of the time of unique and searchsorted
-        first, second, *names = (self._inputs(rows, place, half) for half in (*halves, *called))
-        examples = (
-            Examples(problem, inputs, problem.targets(half.labels), half.own, *names)
-            for inputs, half in zip((first, second), halves, strict=True)
+        inputs = [self._inputs(rows, place, half) for half in (*halves, *called)]
+        names = inputs[2] if called else None
+        support, query = (
+            Examples(problem, each, problem.targets(half.labels), half.own, names, half.gold)
+            for each, half in zip(inputs[:2], halves, strict=True)
         )
-        return Episode(self.split, index, task.name, torch.from_numpy(rows), *examples)
+        return Episode(self.split, index, task.name, torch.from_numpy(rows), support, query, task.loss_weight)
 
     def _inputs(self, rows: np.ndarray, place: np.ndarray, half: Half) -> Inputs:
         """`half` with tokens that count in `rows`; `place` is that of each token id there."""
         inputs = pad([place[tokens] for tokens in half.tokens], half.texts)
         frequency = None if self.frequency is None else self.frequency[rows]
-        at = None if half.at is None else torch.from_numpy(half.at)
-        return replace(inputs, frequency=frequency, ids=torch.from_numpy(rows), at=at, noise=half.noise)
+        at, second = (None if each is None else torch.from_numpy(each) for each in (half.at, half.second))
+        return replace(inputs, frequency=frequency, ids=torch.from_numpy(rows), at=at, noise=half.noise, second=second)

@@ -6,7 +6,7 @@ similar share one of each set's first `0.2 n + 1` elements in any common order, 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ JACCARD = 0.8
 SPLITS = ("meta_train", "meta_validation", "meta_test")  # what is dropped, is dropped from the earlier of two
 FIXED = "fixed queries"  # later than all three: what is like one of them is not drawn for a support set
 _ORDER = (*SPLITS, FIXED)
+TEXTS = ("text", "target")  # columns of a corpus that hold text
+ASKED = "question"  # where a corpus has this column, rows of one text are told apart by it
 
 
 class LeakageError(UserError):
@@ -34,6 +36,24 @@ class Pool:
     split: str
     corpus: str
     texts: list[str]
+
+
+def pools(
+    split: str, corpus: str, columns: Mapping[str, Sequence[Any]], at: np.ndarray
+) -> Iterator[tuple[Pool, list[np.ndarray]]]:
+    """What the gate must see of the rows `at` of a corpus, a pool a column of texts, with the rows of each text.
+
+    A text that several rows ask about (a question each) stands there once.
+    """
+    for column in (name for name in TEXTS if name in columns):
+        texts = [columns[column][i] for i in at]
+        if ASKED not in columns:
+            yield Pool(split, corpus, texts), [np.array([i]) for i in at]
+            continue
+        rows: dict[str, list[int]] = {}
+        for text, row in zip(texts, at, strict=True):
+            rows.setdefault(text, []).append(int(row))
+        yield Pool(split, corpus, list(rows)), [np.array(each) for each in rows.values()]
 
 
 @dataclass

@@ -1,20 +1,21 @@
 """A task: one problem on one corpus, with its label space."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
 from metalingua.error import UserError
-from metalingua.limit import Above, AtLeast
+from metalingua.limit import Above, AtLeast, OneOf
 from metalingua.problem.classification import Classification
 from metalingua.problem.problem import Problem
 from metalingua.problem.regression import Regression
 from metalingua.text.noise import Noise
 from metalingua.text.normal import position
+from metalingua.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Half:
     own: np.ndarray  # [items], as the task has them
     at: np.ndarray | None = None  # [items, 2], text and place of each item where items are tokens; None: texts are
     noise: Noise | None = None  # that encoders read them with
+    second: np.ndarray | None = None  # [texts] int64, where the second part of each text begins
+    gold: Any = None  # as `Examples.gold`
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class Rule:
     shots, queries   support and query texts a class; task.shots and task.queries unless given here
     fixed_queries    in place of `queries` drawn anew for every episode: the keys of `FixedQueries`
     weight   how often meta-training draws the corpus, against the weights of others; of its tasks the largest counts
+    loss_weight   what the loss of an episode counts in meta-training: kinds of answer have losses of other sizes
+    metric   what tables are about, where not what they are for this kind of answer: macro_f1, pearson
     title, note   what a table calls the task, and what stands under the table
     """
 
@@ -70,6 +75,8 @@ class Rule:
     queries: Annotated[int, AtLeast(1)] | None = None
     fixed_queries: FixedQueries | None = None
     weight: Annotated[float, Above(0)] = 1.0
+    loss_weight: Annotated[float, Above(0)] = 1.0
+    metric: Annotated[str, OneOf("macro_f1", "pearson")] | None = None
     title: str | None = None
     note: str | None = None
 
@@ -97,6 +104,8 @@ class Task:
     title: str = ""
     note: str = ""
     weight: float = 1.0
+    loss_weight: float = 1.0
+    metric: str | None = None
     shots: int | None = None  # None: as many as all tasks of the run
     queries: int | None = None  # of fixed ones: their mean number a class
     names: tuple[str, ...] | None = None
@@ -131,9 +140,21 @@ class Task:
         if (asked.corpus, asked.domain) != (self.corpus, self.domain):
             self.judged_on = (asked.corpus, asked.domain)
 
+    def strings(self) -> Iterable[str]:
+        """All that a tokenizer may learn from, where the task is one of meta-training."""
+        return self.texts
+
+    def encode(self, tokenizer: Tokenizer, max_length: int, known: dict[str, np.ndarray]) -> None:
+        """Read every text with a fitted `tokenizer`; `known` are texts that other tasks of the run have read."""
+        new = list(dict.fromkeys(text for text in self.texts if text not in known))
+        known.update(zip(new, tokenizer.encode(new, max_length), strict=True))
+        self.tokens = [known[text] for text in self.texts]
+        self.name_tokens = tokenizer.encode(list(self.names or ()), max_length)
+
     @property
     def problem(self) -> Problem:
-        return Classification(self.ways) if self.scale is None else Regression(*self.scale)
+        kind = partial(Classification, self.ways) if self.scale is None else partial(Regression, *self.scale)
+        return kind(metric=self.metric) if self.metric else kind()
 
     def by_class(self) -> list[np.ndarray]:
         """Indices of each class's items, fixed queries left out."""
@@ -181,7 +202,7 @@ class Task:
             asked = self.fixed[place[self.labels[self.fixed]] >= 0]
             answers = place[self.labels[asked]]
         return (
-            Classification(self.ways),
+            self.problem,
             self._half(np.concatenate(support), labels.repeat(shots)),
             self._half(asked, answers),
         )
@@ -201,6 +222,13 @@ class Task:
     def require(self, split: str, shots: int, queries: int) -> None:
         """Raise UserError unless every class holds as many texts as an episode draws, and there are fixed queries if
         queries are to be fixed."""
+        if self.metric and self.metric != (kind := "macro_f1" if self.scale is None else "pearson"):
+            raise UserError(f"task.{split}.{self.name}.metric is {self.metric}; of this kind of task it can be {kind}")
+        if self.metric == "macro_f1" and self.ways < len(self.classes):
+            raise UserError(
+                f"task.{split}.{self.name}.metric is macro_f1, and an episode has {self.ways} of {len(self.classes)} "
+                "classes: a class has no place of its own then; set its ways to all of them, or metric to null"
+            )
         drawn, items, lower = "task.shots + task.queries", shots + queries, "one of them"
         if self.fixed is not None:
             drawn, items, lower = "its shots", shots, "them"
@@ -259,6 +287,8 @@ def make_task(
         title=rule.title or name,
         note=rule.note or "",
         weight=rule.weight,
+        loss_weight=rule.loss_weight,
+        metric=rule.metric,
         shots=rule.shots,
         queries=rule.queries,
     )

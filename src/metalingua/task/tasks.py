@@ -1,5 +1,6 @@
 """The tasks of one run: read from corpora, passed through the leakage gate, split by what must be new at meta-test."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import cache
@@ -14,12 +15,15 @@ from metalingua.corpus.corpus import Corpus
 from metalingua.error import UserError
 from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.task.episode import Episodes
-from metalingua.task.leakage import FIXED, SPLITS, LeakageError, Pool, gate
+from metalingua.task.leakage import FIXED, SPLITS, LeakageError, Pool, gate, pools
 from metalingua.task.sentences import SENTENCE, Sentences, cut
+from metalingua.task.sequences import Sequences
 from metalingua.task.task import FixedQueries, Rule, Task, make_task
 from metalingua.task.unlabelled import Unlabelled
 from metalingua.text.normal import position
 from metalingua.text.tokenizer import Tokenizer
+
+KINDS: dict[str, type[Sequences]] = {}  # a column that only one kind's corpora have -> that kind; others are in Task
 
 
 class Tasks:
@@ -95,15 +99,16 @@ class Tasks:
         for split, rule in (*labelled, *((FIXED, rule) for rule in fixed)):
             before = members.get((split, rule.corpus), np.empty(0, np.int64))
             members[split, rule.corpus] = np.union1d(before, inside(rule))
-        pools = [
-            Pool(split, corpus, [columns[corpus]["text"][i] for i in at]) for (split, corpus), at in members.items()
-        ]
-        left_out = self._pass_gate(pools, members)
+        left_out = self._pass_gate(
+            [each for (split, corpus), at in members.items() for each in pools(split, corpus, columns[corpus], at)]
+        )
 
         def made(name: str, rule: Rule, split: str) -> Task:
             corpus, left = self.corpora[rule.corpus], left_out.get((split, rule.corpus), set())
             at = [i for i in inside(rule) if i not in left]
             held = {column: [values[i] for i in at] for column, values in columns[rule.corpus].items()}
+            if kind := next((kind for column, kind in KINDS.items() if column in held), None):
+                return kind.of(name, rule, corpus, held)
             return make_task(
                 name,
                 rule,
@@ -132,6 +137,18 @@ class Tasks:
                 task.fix_queries(asked, each.fixed_queries.each)
             self.splits[split].append(task)
         self._require_new()
+        sequences = [task.name for split in self.splits for task in self.labelled(split) if isinstance(task, Sequences)]
+        if sequences and self.label_order == "shuffled":
+            raise UserError(
+                f"task.label_order is shuffled, and {sequences[0]} is answered token by token: its labels have no "
+                "other order; set task.label_order=fixed"
+            )
+        pooled = [task.name for split in self.splits for task in self.labelled(split) if task.metric == "macro_f1"]
+        if pooled and self.label_order == "shuffled":
+            raise UserError(
+                f"task.label_order is shuffled, and {pooled[0]} is judged by macro_f1, for which a class must have the "
+                "same place in every episode; set task.label_order=fixed, or its metric to null"
+            )
         for split in self.splits:
             for task in self.labelled(split):
                 task.require(split, *self.size(task))
@@ -175,11 +192,11 @@ class Tasks:
                 "of the earlier one, task.leakage=report goes on with them"
             )
 
-    def _pass_gate(
-        self, pools: list[Pool], members: dict[tuple[str, str], np.ndarray]
-    ) -> dict[tuple[str, str], set[int]]:
-        leakage = gate(pools)
-        self.found = {"mode": self.leakage, "texts": sum(len(pool.texts) for pool in pools), **leakage.report(pools)}
+    def _pass_gate(self, given: list[tuple[Pool, list[np.ndarray]]]) -> dict[tuple[str, str], set[int]]:
+        """Rows to leave out, by split and corpus. `given` are pools, each with the rows that its texts stand in."""
+        gated = [pool for pool, _ in given]
+        leakage = gate(gated)
+        self.found = {"mode": self.leakage, "texts": sum(len(pool.texts) for pool in gated), **leakage.report(gated)}
         if self.leakage == "fail" and leakage.pairs:
             listed = "\n  - ".join(self.found["examples"])
             raise LeakageError(
@@ -187,12 +204,11 @@ class Tasks:
                 f"\n  - {listed}\ntask.leakage=drop leaves them out of meta-training (of one corpus: keeps one), "
                 "task.leakage=report goes on with them"
             )
-        if self.leakage != "drop":
-            return {}
-        return {
-            (pools[k].split, pools[k].corpus): {int(members[pools[k].split, pools[k].corpus][i]) for i in drop}
-            for k, drop in leakage.drop.items()
-        }
+        found: dict[tuple[str, str], set[int]] = defaultdict(set)
+        for k, drop in leakage.drop.items() if self.leakage == "drop" else ():
+            pool, rows = given[k]
+            found[pool.split, pool.corpus].update(int(row) for i in drop for row in rows[i])
+        return found
 
     def _require_new(self) -> None:
         """Raise LeakageError if meta-test shares what `held_out` names with meta-training or meta-validation."""
@@ -217,15 +233,12 @@ class Tasks:
     def encode(self, tokenizer: Tokenizer, fit: bool = True) -> None:
         """Fit `tokenizer` on the meta-training texts alone, unless it is fitted already; read every task with it."""
         if fit:
-            texts = dict.fromkeys(text for task in self.splits["meta_train"] for text in task.texts)
+            texts = dict.fromkeys(text for task in self.labelled("meta_train") for text in task.strings())
             drawn = (string for sentences, which in self._trained() for string in sentences.strings(which))
             tokenizer.fit(chain(texts, drawn))
         known: dict[str, np.ndarray] = {}
         for task in (task for split in self.splits.values() for task in split if isinstance(task, Task)):
-            new = list(dict.fromkeys(text for text in task.texts if text not in known))
-            known.update(zip(new, tokenizer.encode(new, self.max_length), strict=True))
-            task.tokens = [known[text] for text in task.texts]
-            task.name_tokens = tokenizer.encode(list(task.names or ()), self.max_length)
+            task.encode(tokenizer, self.max_length, known)
         unlabelled = [task for tasks in self._unlabelled().values() for task in tasks]
         for sentences in dict.fromkeys(each.sentences for each in unlabelled):
             sentences.encode(tokenizer, self.max_length)

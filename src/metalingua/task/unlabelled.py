@@ -18,7 +18,8 @@ from metalingua.text.tokenizer import Tokenizer
 class Unlabelled:
     """A task whose answers lie in the text itself: an entry of task.meta_train with a `_target_`.
 
-    corpus, share, ways, shots, queries, weight, title, note   as in `metalingua.task.task.Rule`; labels are not read
+    corpus, share, ways, shots, queries, weight, loss_weight, title, note   as in `metalingua.task.task.Rule`; labels
+               are not read
     sentence   what lies between two sentences, as a regular expression
     shortest   words of a sentence: shorter ones are left out
     """
@@ -29,6 +30,7 @@ class Unlabelled:
     shots: Annotated[int, AtLeast(1)] | None = None
     queries: Annotated[int, AtLeast(1)] | None = None
     weight: Annotated[float, Above(0)] = 1.0
+    loss_weight: Annotated[float, Above(0)] = 1.0
     title: str | None = None
     note: str | None = None
     sentence: str = SENTENCE

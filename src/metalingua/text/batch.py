@@ -24,6 +24,7 @@ class Inputs:
     ids: Tensor | None = None  # [rows] int64, the token id of each row that `tokens` count in; None: they are ids
     at: Tensor | None = None  # [items, 2] int64, text and place of each item where items are tokens; None: texts are
     noise: Noise | None = None  # what encoders that drop numbers drop; None: nothing
+    second: Tensor | None = None  # [texts] int64, where the second part of each text begins; None: texts have one part
 
     def __len__(self) -> int:
         """Items."""
@@ -63,7 +64,9 @@ def taken(inputs: Inputs, items: Tensor) -> Inputs:
     """The texts at `items` [number] int64, in that order, as long as the longest of them. Items must be texts."""
     lengths = inputs.lengths[items]
     tokens = inputs.tokens[items, : int(lengths.max())]
-    return replace(inputs, tokens=tokens, lengths=lengths, texts=tuple(inputs.texts[i] for i in items.tolist()))
+    second = None if inputs.second is None else inputs.second[items]
+    texts = tuple(inputs.texts[i] for i in items.tolist())
+    return replace(inputs, tokens=tokens, lengths=lengths, texts=texts, second=second)
 
 
 def joined(first: Inputs, second: Inputs) -> Inputs:
@@ -72,6 +75,12 @@ def joined(first: Inputs, second: Inputs) -> Inputs:
     One reading, under the noise of `first`: a text that is in both is read in two ways still.
     """
     length = max(first.tokens.shape[1], second.tokens.shape[1])
+    at = parts = None
+    if first.at is not None and second.at is not None:
+        at = torch.cat([first.at, second.at + second.at.new_tensor([len(first.texts), 0])])
+    if first.second is not None and second.second is not None:
+        parts = torch.cat([first.second, second.second])
     tokens = [pad_columns(each.tokens, (0, length - each.tokens.shape[1])) for each in (first, second)]
     lengths = torch.cat([first.lengths, second.lengths])
-    return Inputs(torch.cat(tokens), lengths, first.texts + second.texts, first.frequency, first.ids, noise=first.noise)
+    texts = first.texts + second.texts
+    return Inputs(torch.cat(tokens), lengths, texts, first.frequency, first.ids, at, first.noise, parts)

@@ -23,6 +23,7 @@ from metalingua.learner.learner import Learner
 from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.model.derivative import derivatives
 from metalingua.model.model import Model, Params
+from metalingua.problem.problem import Asked, Statistics
 from metalingua.task.episode import Episode
 from metalingua.training.memory import keep_freed
 from metalingua.training.stack import device_of, placed, stacked_answers, stacked_slopes
@@ -35,7 +36,7 @@ AT_ONCE = 64  # episodes judged as one: validation has hundreds, which need not 
 class Judgement:
     """What one learner did on one episode."""
 
-    statistics: dict[str, float]  # of the problem, over the queries
+    statistics: Statistics  # of the problem, over the queries
     adapt_seconds: float
     moved: int  # numbers that adapting changed or made
     predictions: np.ndarray  # [query items], as the task's labels
@@ -128,9 +129,12 @@ class Engine:
 
         return self.map(one, [placed(episode, device_of(params))])[0]
 
-    def judge(self, learner: Learner, model: Model, params: Params, episodes: Sequence[Episode]) -> list[Judgement]:
+    def judge(
+        self, learner: Learner, model: Model, params: Params, episodes: Sequence[Episode], wholly: bool = False
+    ) -> list[Judgement]:
         """Adapt to every support set and answer its queries, by the same call as in training.
 
+        wholly   make answers that are made token by token too (translations), which is slow
         Where tasks run as one, `adapt_seconds` is a task's share of adapting and answering.
         """
         vmaps = learner.vmaps and model.encoder.vmaps
@@ -149,7 +153,8 @@ class Engine:
             seconds = perf_counter() - began
             outputs = predictor.outputs(episode.query.inputs)
             problem = episode.query.problem
-            statistics = problem.statistics(outputs, episode.query.targets)
+            asked = Asked(episode.query.inputs, episode.query.gold, predictor.outputs if wholly else None)
+            statistics = problem.statistics(outputs, episode.query.targets, asked)
             changed = moved(mine, predictor.params)
             return Judgement(statistics, seconds, changed, problem.predictions(outputs), predictor.steps)
 
@@ -164,7 +169,8 @@ class Engine:
         seconds, judged = (perf_counter() - began) / len(episodes), []
         for episode, (outputs, changed) in zip(episodes, answers, strict=True):
             problem, outputs = episode.query.problem, outputs.cpu()
-            statistics = problem.statistics(outputs, episode.query.targets)
+            asked = Asked(episode.query.inputs, episode.query.gold)
+            statistics = problem.statistics(outputs, episode.query.targets, asked)
             judged.append(Judgement(statistics, seconds, changed, problem.predictions(outputs)))
         return judged
 

@@ -13,6 +13,8 @@ from hydra.utils import instantiate
 
 from metalingua.learner.learner import Learner
 from metalingua.model.model import Model, Params
+from metalingua.problem.problem import Asked
+from metalingua.result.metric import METRICS
 from metalingua.task.episode import Episode
 from metalingua.task.task import Task
 from metalingua.training.engine import Engine, localise
@@ -63,13 +65,14 @@ def judge(candidate: Candidate, settings: Mapping[str, Any], engine: Engine, mod
     """One row an episode, with the columns of episodes.parquet, and what a table says of the learner."""
     learner = candidate.build(**settings)
     reset_peak_memory()
-    judged = engine.judge(learner, model, candidate.params, episodes)
+    judged = engine.judge(learner, model, candidate.params, episodes, wholly=True)
     rows = [
         {
             "learner": candidate.name,
             "target": episode.task,
             "episode": episode.index,
             **{name: each.statistics.get(name, np.nan) for name in ("accuracy", "balanced_accuracy", "rmse", "loss")},
+            **{name: value for name, value in each.statistics.items() if name in METRICS},
             "adapt_seconds": each.adapt_seconds,
             "items": len(episode.query.inputs),
         }
@@ -92,7 +95,7 @@ def judge(candidate: Candidate, settings: Mapping[str, Any], engine: Engine, mod
 def curve(
     candidate: Candidate, settings: Mapping[str, Any], engine: Engine, model: Model, episodes: Sequence[Episode]
 ) -> dict[str, Any]:
-    """Mean query accuracy after each number of inner steps, by target; empty for a learner that takes none.
+    """The score on the queries after each number of inner steps, by target; empty for a learner that takes none.
 
     One that was trained for fewer steps than CURVE_STEPS has a shorter curve; a target of more than CURVE_QUERIES
     queries an episode has none.
@@ -101,24 +104,27 @@ def curve(
         return {}
     learner = candidate.build(**{**settings, "steps": max(CURVE_STEPS)})
 
-    def one(episode: Episode) -> list[float]:
+    def one(episode: Episode) -> list[Any]:
         query, found = episode.query, []
         predictors = learner.path(model, localise(model, candidate.params, episode), episode.support)
         for steps, predictor in enumerate(predictors):
             if steps in CURVE_STEPS:
                 outputs = predictor.outputs(query.inputs)
-                found.append(query.problem.statistics(outputs, query.targets)["accuracy"])
+                asked = Asked(query.inputs, query.gold)
+                found.append(query.problem.statistics(outputs, query.targets, asked).get(query.problem.metric))
         return found
 
     curves: dict[str, Any] = {}
     for target in dict.fromkeys(episode.task for episode in episodes):
         some = [episode for episode in episodes if episode.task == target][:CURVE_EPISODES]
         few = len(some[0].query.inputs) <= CURVE_QUERIES
-        if few and some[0].query.problem.outputs > 1:  # a regression has no accuracy
+        metric = METRICS[some[0].query.problem.metric]
+        if few and not metric.lower_is_better:
             with torch.no_grad():
-                means = np.mean(engine.map(one, some), axis=0)
-            if len(means):
-                curves[target] = {"steps": list(CURVE_STEPS[: len(means)]), "accuracy": means.tolist()}
+                by_step = list(zip(*engine.map(one, some), strict=True))
+            if by_step and by_step[0][0] is not None:  # of answers that are made token by token there is none
+                scores = [float(metric.per_episode(found).mean()) for found in by_step]
+                curves[target] = {"steps": list(CURVE_STEPS[: len(scores)]), metric.name: scores}
     return curves
 
 

@@ -88,13 +88,13 @@ class SharedParameterModule(pl.LightningModule):
         return self.model.encoder.vmaps
 
     def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
-        """The loss of one task's examples, support and query alike, under the shared parameters."""
+        """The loss of one task's examples, support and query alike, under the shared parameters; times its weight."""
         halves = (episode.support, episode.query)
         losses = [
             half.problem.loss(model.outputs(params, half.inputs, half.problem), half.targets) * len(half.inputs)
             for half in halves
         ]
-        return sum(losses, torch.zeros(())) / sum(len(half.inputs) for half in halves)
+        return episode.loss_weight * sum(losses, torch.zeros(())) / sum(len(half.inputs) for half in halves)
 
     def training_step(self, batch: list[Episode], batch_index: int) -> Tensor:
         loss = self.engine.loss(self.model, self.params, batch, self.episode_loss, self.order, self.vmaps)
@@ -125,6 +125,8 @@ class SharedParameterModule(pl.LightningModule):
     def _judge(self, split: str, batch: list[Episode]) -> None:
         for judgement in self.engine.judge(self.learner, self.model, self.params, batch):
             for name, value in judgement.statistics.items():
+                if isinstance(value, list):  # counts are no mean of episodes
+                    continue
                 self._scores.setdefault(f"{split}/{name}", []).append(value)
 
     def _log_means(self) -> None:
@@ -163,4 +165,4 @@ class MetaLearnerModule(SharedParameterModule):
         return super().vmaps and self.learner.vmaps
 
     def episode_loss(self, model: Model, params: Params, episode: Episode) -> Tensor:
-        return self.learner.episode_loss(model, params, episode)
+        return episode.loss_weight * self.learner.episode_loss(model, params, episode)

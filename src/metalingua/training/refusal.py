@@ -57,6 +57,13 @@ def refuse_or_go_on(config: Config, tasks: Tasks) -> None:
     """Raise UserError, naming all, if a learner cannot do what it will be asked for."""
     own, compared = learner_name(config["learner"]), config["compare"]
     encoder = instantiate(encoder_config(config))
+    of_tokens = [f"task.{split}.{task.name}" for split, given in tasks.splits.items() for task in given
+                 if task.problem.of_tokens]  # fmt: skip
+    if of_tokens and not encoder.of_tokens:
+        raise UserError(
+            f"model refuses {', '.join(of_tokens)}: their items are tokens, and this model has features of whole texts "
+            "alone; choose model=lstm or model=transformer"
+        )
     keys = {"learner": config["learner"]}
     keys |= {f"compare.{name}": each for name, each in compared.items() if name not in left_out(config)}
     refusals = [
@@ -94,8 +101,10 @@ def misfits(learner: Learner, tasks: Tasks, encoder: Encoder) -> Iterator[str]:
     for split, given in tasks.splits.items():
         for task in given if split != "meta_train" or learner.training != "none" else ():
             reason = learner.refuses(task.problem)
-            if task.problem.tied and not learner.of_tokens:
-                reason = "its items are hidden words, and it answers for whole texts"
+            if task.problem.tied and not learner.tells_tokens:
+                reason = "any token may be the answer, and it knows classes alone"
+            elif task.problem.of_tokens and not learner.of_tokens:
+                reason = "its items are tokens, and it answers for whole texts"
             if reason is None and learner.reads_names and task.names is None:
                 reason = (
                     "it reads what classes are called, and these have no names in words (cut ratings, hidden words, "

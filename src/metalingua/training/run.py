@@ -336,11 +336,10 @@ def read(cfg: DictConfig) -> Reading:
 
 
 def _about(cfg: DictConfig, tasks: Tasks, task: Any) -> dict[str, Any]:
-    metric = "accuracy" if task.scale is None else "rmse"
-    ways = task.ways if task.scale is None and not task.problem.tied else None  # None: no class has its own shots
+    ways = task.ways if task.scale is None and not task.problem.of_tokens else None  # None: no class has its own shots
     items = 1 if ways else task.ways
     shots, queries = tasks.size(task)
-    return {"title": task.title, "note": task.note, "metric": metric, "ways": ways, "shots": shots * items,
+    return {"title": task.title, "note": task.note, "metric": task.problem.metric, "ways": ways, "shots": shots * items,
             "queries": queries * items, "episodes": cfg.episodes.test}  # fmt: skip
 
 

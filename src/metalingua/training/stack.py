@@ -19,7 +19,7 @@ from metalingua.task.episode import Episode, Examples
 from metalingua.text.batch import Inputs
 
 Run = Callable[[Params, Episode], Any]  # of one task: tensors, in tuples and dicts
-PARTS = ("tokens", "lengths", "frequency", "at")  # of inputs: the tensors that another episode has its own of
+PARTS = ("tokens", "lengths", "frequency", "at", "second")  # of inputs: the tensors that another episode has its own of
 
 
 @dataclass(frozen=True)
