@@ -111,7 +111,7 @@ def execute(cfg: DictConfig, reading: Reading | None = None) -> RunDirectory:
             with contextlib.suppress(UserError):  # the disk that stopped the run may not take this either
                 state = "interrupted" if isinstance(error, Interrupted) else "failed"
                 run.set_status(state, message=str(error).partition("\n")[0])
-            instantiate(cfg.logger).failed()
+            instantiate(cfg.logger).failed(run, without_secrets(config))
             raise
         _mirror(cfg, config, run)
     return run
