@@ -100,7 +100,7 @@ def test_tables_go_to_wandb_as_one_artifact_in_the_group_of_the_study(folder, ra
     records = list(tiny.wandb_records(mirror))
     (run,) = [each.run for each in records if each.HasField("run")]
     assert (run.run_id, run.run_group, run.project) == ("0001_tiny-tables", "0001_tiny", "project")
-    (artifact,) = [each.request.log_artifact.artifact for each in records if each.request.HasField("log_artifact")]
+    (artifact,) = [each.artifact for each in records if each.HasField("artifact")]
     assert (artifact.name, artifact.type) == ("0001_tiny-tables", "tables")
     assert len(json.loads(artifact.metadata)["runs"].split()) == 3
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metalingua.study import showing
-from metalingua.study.options import outputs, planned, pool, root
+from metalingua.study.options import launching, outputs, planned, pool, root
 
 if TYPE_CHECKING:
     from metalingua.study.plan import Plan, Planned
@@ -31,14 +31,6 @@ def add(parser: argparse.ArgumentParser) -> None:
             made.add_argument("study", metavar="STUDY", help="0001, 0001_sentiment, or a folder with a study.yaml")
         made.add_argument("--outputs", type=Path, metavar="FOLDER", help="where runs live (paths.outputs)")
         return made
-
-    def launching(made: argparse.ArgumentParser) -> None:
-        made.add_argument("--slots", type=int, help="runs at once; else one for every two cores")
-        made.add_argument(
-            "--devices", type=int, nargs="+", default=[], metavar="GPU", help="given to the slots in turn"
-        )
-        made.add_argument("--minutes", type=float, help="time limit of a run")
-        made.add_argument("--retries", type=int, default=1, help="how often a killed run is started again (1)")
 
     def mirrored(made: argparse.ArgumentParser) -> None:
         made.add_argument(
