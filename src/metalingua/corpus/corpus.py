@@ -118,7 +118,11 @@ class Corpus:
 
     def counted(self) -> dict[str, int]:
         """What was mended or left out when the source was read, where its columns count that."""
-        about = self.load().data.schema.metadata or {}
+        import pyarrow as pa
+
+        self.load()
+        with pa.memory_map(str(self._arrow())) as file:
+            about = pa.ipc.open_stream(file).schema.metadata or {}
         return json.loads(about.get(COUNTED.encode(), b"{}"))
 
     def checksum(self) -> str:

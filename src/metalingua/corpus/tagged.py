@@ -8,7 +8,7 @@ from metalingua.corpus.corpus import CorpusError
 from metalingua.corpus.table import SHOWN, Record
 from metalingua.limit import OneOf, limited
 
-BLANK = "_"  # in place of a blank within a word
+BLANK = "_"  # in place of blanks within a word, and of a word that is nothing else
 
 
 class TaggedColumns:
@@ -121,10 +121,8 @@ class TaggedColumns:
             return [], [], f"has {len(words)} words and {len(tags)} tags; each word has one"
         if not words:
             return [], [], "the sentence has no word"
-        whole = [BLANK.join(word.split()) for word in words]
-        if not all(whole):
-            return [], [], f"word {whole.index('') + 1} is blank"
-        self.counted["words with blanks in them"] += sum(a != b for a, b in zip(words, whole, strict=True))
+        whole = [BLANK.join(word.split()) or BLANK for word in words]
+        self.counted["words with blanks or nothing in them"] += sum(a != b for a, b in zip(words, whole, strict=True))
         named = []
         for tag in tags:
             mark, dash, kind = tag.strip().partition("-")
