@@ -14,8 +14,12 @@ def records(*rows):
     return [Record(f"t.csv:{number}", row) for number, row in enumerate(rows, 2)]
 
 
-ROWS = records({"en": "a dog", "de": "ein Hund", "split": "train"}, {"en": "a cat", "de": " ", "split": "train"},
-               {"en": "a cow", "de": None, "split": "test"}, {"en": "a hen", "de": "ein Huhn", "split": "test"})  # fmt: skip
+ROWS = records(
+    {"en": "a dog", "de": "ein Hund", "split": "train"},
+    {"en": "a cat", "de": " ", "split": "train"},
+    {"en": "a cow", "de": None, "split": "test"},
+    {"en": "a hen", "de": "ein Huhn", "split": "test"},
+)
 
 
 def test_a_corpus_is_one_direction_of_a_table():
@@ -51,10 +55,14 @@ def test_a_column_that_is_not_there_labels_and_no_row_at_all():
         ParallelColumns("en", "de", "de", keep={"split": "dev"}).rows(ROWS, None, None, "files")
 
 
-NUMBERED = records({"lang": "zho", "id": 7, "s": "zh 7", "split": "train"}, {"lang": "fra", "id": 3, "s": "fr 3", "split": "train"},
-                   {"lang": "zho", "id": 3, "s": "zh 3", "split": "train"}, {"lang": "eng", "id": 7, "s": "en 7", "split": "train"},
-                   {"lang": "zho", "id": 9, "s": "zh 9", "split": "test"}, {"lang": "fra", "id": 7, "s": "fr 7", "split": "train"},
-                   {"lang": "fra", "id": 9, "s": "fr 9", "split": "test"}, {"lang": "zho", "id": 8, "s": "zh 8", "split": "train"})  # fmt: skip # noqa: E501
+NUMBERED = records(
+    *(
+        {"lang": lang, "id": number, "s": f"{lang[:2]} {number}", "split": "test" if number == 9 else "train"}
+        for lang, number in [
+            ("zho", 7), ("fra", 3), ("zho", 3), ("eng", 7), ("zho", 9), ("fra", 7), ("fra", 9), ("zho", 8)
+        ]
+    )
+)  # fmt: skip
 
 
 def joined(**settings):
