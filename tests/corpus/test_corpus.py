@@ -32,7 +32,7 @@ class Written:
         self.reads += 1
         if self.fails:
             raise self.fails
-        return self.table
+        return [self.table]
 
 
 def corpus(cache, **changes):
@@ -189,7 +189,7 @@ class Slow:
     def rows(self, cache, labels, rating_range):
         print("read", flush=True)
         time.sleep(1)
-        return {"text": ["x", "y"], "label": ["a", "b"]}
+        return [{"text": ["x", "y"], "label": ["a", "b"]}]
 import datasets
 print(len(Corpus("mine", "d", "en", "files", sys.argv[1], "", "", labels=["a", "b"], files=Slow()).load()))
 """

@@ -15,7 +15,13 @@ GOOD = {"text": ["fine, really", "poor"], "label": LABELS[::-1]}
 def rows(path, data, labels=LABELS, rating_range=None, columns=None, **how):
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     chosen = columns or ({"label": "label"} if labels else {"rating": "rating"})
-    return Files(str(path), Columns(**{"text": "text", **chosen}), **how).rows(path.parent, labels, rating_range)
+    made = Files(str(path), Columns(**{"text": "text", **chosen}), **how).rows(path.parent, labels, rating_range)
+    return whole(made)
+
+
+def whole(batches):
+    made = list(batches)
+    return {column: [value for batch in made for value in batch[column]] for column in made[0]}
 
 
 def refused(*args, **kwargs):
@@ -47,7 +53,7 @@ def test_several_files_in_order(tmp_path):
     (tmp_path / "a.csv").write_text('text,label\n"fine, really",positive\n')
     (tmp_path / "b.tsv").write_text("text\tlabel\npoor\tnegative\n")
     both = Files([str(tmp_path / "a.csv"), str(tmp_path / "b.tsv")], Columns("text", "label"))
-    assert both.rows(tmp_path, LABELS, None) == GOOD
+    assert whole(both.rows(tmp_path, LABELS, None)) == GOOD
 
 
 def test_leave_out(tmp_path):
@@ -176,6 +182,8 @@ def test_a_file_that_is_not_there(tmp_path):
     gone = Files(str(tmp_path / "gone.csv"), Columns("text", "label"))
     assert not gone.present(tmp_path)
     with pytest.raises(CorpusError, match="files.paths: .*gone.csv: No such file"):
-        gone.rows(tmp_path, LABELS, None)
+        list(gone.rows(tmp_path, LABELS, None))
+    with pytest.raises(CorpusError, match="files.paths: .*gone.csv: No such file"):
+        gone.spec()
     with pytest.raises(CorpusError, match="files.paths is empty"):
         Files([], Columns("text", "label")).rows(tmp_path, LABELS, None)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,8 +34,13 @@ class Source(Protocol):
     def present(self, cache: Path) -> bool:
         """Whether `rows` would fetch nothing."""
 
-    def rows(self, cache: Path, labels: list[str] | None, rating_range: list[float] | None) -> dict[str, list]:
-        """The columns of the schema, all of one length, every value checked. Raises CorpusError."""
+    def rows(
+        self, cache: Path, labels: list[str] | None, rating_range: list[float] | None
+    ) -> Iterable[dict[str, list]]:
+        """The columns of the schema, some rows at a time, every value checked.
+
+        Raises CorpusError, when it is asked for or at any batch: what came before it is of no use then.
+        """
 
 
 class Corpus:
@@ -156,8 +161,13 @@ class Corpus:
     def _write(self, part: Path) -> None:
         import pyarrow as pa
 
+        columns = [("text", pa.string())]
+        if self.labels is not None:
+            columns.append(("label", pa.string()))
+        if self.rating_range is not None:
+            columns.append(("rating", pa.float64()))
+        schema = pa.schema(columns)
         rows = self._source().rows(self.cache, self.labels, self.rating_range)
-        types = {"text": pa.string(), "label": pa.string(), "rating": pa.float64()}
-        table = pa.table(rows, schema=pa.schema([(column, types[column]) for column in rows]))
-        with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table, max_chunksize=1000)  # small chunks: one episode touches few rows
+        with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+            for some in rows:  # few at a time: they need not fit into memory, and one episode touches few of them
+                writer.write_batch(pa.record_batch(some, schema=schema))
