@@ -1,12 +1,14 @@
 """Rows of the schema from every format, and each bad input refused by file and line."""
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from metalingua.corpus.corpus import CorpusError
 from metalingua.corpus.files import Files
-from metalingua.corpus.table import Columns
+from metalingua.corpus.table import BATCH, Columns
 
 LABELS = ["negative", "positive"]
 GOOD = {"text": ["fine, really", "poor"], "label": LABELS[::-1]}
@@ -134,6 +136,38 @@ def test_the_encoding_named_in_the_error_is_the_way_out(tmp_path):
     made = rows(tmp_path / "t.csv", b"text,label\ncaf\xe9,negative\n", encoding="latin-1")
     assert made["text"] == ["café"]
     assert "files.encoding is 'klingon'" in refused(tmp_path / "t.csv", "x", encoding="klingon")
+
+
+def test_a_byte_that_cannot_be_read_is_found_wherever_it_is(tmp_path):
+    line = "é" * 20 + "\n"  # 41 bytes: pieces of the file end in the middle of a letter
+    many = ("text\n" + line * 5000).encode()
+    for start, where in ((many, len(many)), (b"\xef\xbb\xbf" + many, len(many) + 3)):
+        for bad in (b"a\xe9b\n", b"a\xc3"):  # no letter; half of one, at the end
+            said = refused(tmp_path / "t.csv", start + bad, labels=None, columns={"rating": None})
+            assert f"t.csv:5002: byte {where + 1} of the file (0x{bad[1]:02x}) is not utf-8" in said
+
+
+@pytest.mark.parametrize("ending", ["csv", "txt", "jsonl", "parquet"])
+def test_rows_come_in_batches_and_a_fault_after_the_first_of_them_is_still_found(tmp_path, ending):
+    count = 2 * BATCH + 1
+    texts = [str(i) for i in range(count)]
+    path = tmp_path / f"t.{ending}"
+    if ending == "parquet":
+        pq.write_table(pa.table({"text": [*texts, "", ""]}), path)
+    else:
+        lines = [json.dumps({"text": text}) for text in texts] if ending == "jsonl" else texts
+        bad = {"csv": [" ,", '" "'], "jsonl": ["5", "{"], "txt": []}[ending]
+        path.write_text("\n".join([*["text"] * (ending == "csv"), *lines, *bad]))
+    made, said = [], ""
+    try:
+        for batch in Files(str(path), Columns("text")).rows(tmp_path, None, None):
+            made.append(batch["text"])
+    except CorpusError as error:
+        said = str(error)
+    if ending == "txt":  # every line that is not empty is a row
+        assert [len(batch) for batch in made] == [BATCH, BATCH, 1] and sum(made, []) == texts
+    else:
+        assert sum(made, []) == texts[: 2 * BATCH] and f"2 of {count + 2} rows" in said
 
 
 @pytest.mark.parametrize("raw", ["high", "", "4.5", "-5", "nan", "inf", "1,5"])
