@@ -66,7 +66,24 @@ def official(said, answers):
 
 def test_they_are_the_official_ones_on_texts_drawn_at_random():
     dice = np.random.default_rng(0)
-    words = ["the", "a", "An", "fox", "Fox.", "fox's", "-", "the,", "the-fox", "1,000", "é", "...", "in", "dog", "\t", "a.b"]
+    words = [
+        "the",
+        "a",
+        "An",
+        "fox",
+        "Fox.",
+        "fox's",
+        "-",
+        "the,",
+        "the-fox",
+        "1,000",
+        "é",
+        "...",
+        "in",
+        "dog",
+        "\t",
+        "a.b",
+    ]
 
     def text():
         return " ".join(dice.choice(words, dice.integers(0, 5)))

@@ -1,7 +1,7 @@
 """Sentences of words, each with a tag that says what entity it is of."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from metalingua.corpus.corpus import CorpusError
@@ -42,7 +42,7 @@ class TaggedColumns:
 
     def rows(
         self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
-    ) -> dict[str, list]:
+    ) -> Iterator[dict[str, list]]:
         """Columns text (the words with blanks between), words and tags. Raises CorpusError for all bad rows at once."""
         from metalingua.problem.tagging import fault, repaired  # not at the top: planning a study needs no torch
 
@@ -89,7 +89,7 @@ class TaggedColumns:
         if not made["text"]:
             which = f" with {self.keep} ({key}.columns.keep)" if self.keep else ""
             raise CorpusError(f"{key}: no sentence{which}; at least one is needed")
-        return made
+        yield made
 
     def _check_columns(self, record: Record, key: str) -> None:
         wanted = {"columns.words": self.words, "columns.tags": self.tags}
