@@ -5,13 +5,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from metalingua.check import has_wandb_key
-
-
-def mode_of(given: str = "auto") -> str:
-    """`given`, but for "auto": online where W&B has a key, else offline."""
-    return given if given != "auto" else ("online" if has_wandb_key() else "offline")
-
 
 def opened(mode: str, folder: Path, **identity: Any) -> Any:
     """What wandb.init gives, a context, with its files below `folder`; "online", "offline" or "disabled"."""

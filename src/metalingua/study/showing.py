@@ -70,11 +70,12 @@ def report(options: argparse.Namespace) -> int:
 
 def _send(options: argparse.Namespace, study: str, kind: str, files: Sequence[Path], runs: Iterable[Path]) -> None:
     """`files` go to W&B as an artifact that names the `runs` behind it."""
+    from metalingua.check import has_wandb_key
     from metalingua.result.run import read_result
     from metalingua.result.source import source
-    from metalingua.result.wandb import mode_of, send
+    from metalingua.result.wandb import send
 
-    mode = mode_of(os.environ.get("WANDB_MODE") or "auto")
+    mode = os.environ.get("WANDB_MODE") or ("online" if has_wandb_key() else "offline")
     if mode not in ("online", "offline"):
         raise UserError(f"--wandb: WANDB_MODE is {mode}; leave --wandb out, or set WANDB_MODE to online or offline")
     facts = source([read_result(path) for path in dict.fromkeys(runs)]).columns

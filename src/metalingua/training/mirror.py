@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 
+from metalingua.check import has_wandb_key
 from metalingua.limit import OneOf, limited
 from metalingua.result.printed import frame
 from metalingua.result.run import RunDirectory, read_run
 from metalingua.result.table import tables
-from metalingua.result.wandb import mode_of, opened
+from metalingua.result.wandb import opened
 from metalingua.training.metrics import read_metrics
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class Wandb:
         mode            "auto": online where W&B has a key, else offline
         gradient_norms  log the norms of the outer gradient and of the support gradient before and after adapting
         """
-        self.mode = mode_of(mode)
+        self.mode = mode if mode != "auto" else ("online" if has_wandb_key() else "offline")
         self.project, self.entity, self.group, self.gradient_norms = project, entity, group, gradient_norms
 
     def live(self, run: RunDirectory) -> list[Logger]:
