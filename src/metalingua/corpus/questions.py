@@ -1,14 +1,12 @@
 """Questions about contexts, with answers that are pieces of them: tables as SQuAD's on the Hub, or SQuAD's own JSON."""
 
-import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from metalingua.corpus.corpus import CorpusError
 from metalingua.corpus.table import SHOWN, Columns, Record
 from metalingua.problem.span import misplaced
-
-LOG = logging.getLogger(__name__)
 
 
 class QuestionColumns(Columns):
@@ -23,6 +21,8 @@ class QuestionColumns(Columns):
     misplaced    of rows in which an answer does not stand in the context where it should: "refuse" them, or "drop"
                  them, counted
     keep, leave_out   as in `Columns`
+
+    `counted`: questions that were left out, since `rows` was called.
     """
 
     def __init__(
@@ -33,6 +33,10 @@ class QuestionColumns(Columns):
         self.question, self.answers, self.part, self.misplaced = question, answers, part, misplaced
         if misplaced not in ("refuse", "drop"):
             raise CorpusError(f"columns.misplaced is {misplaced!r}; it can be refuse, drop")
+        self.counted: Counter[str] = Counter()
+
+    def spec(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "counted"}
 
     def rows(
         self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
@@ -42,7 +46,8 @@ class QuestionColumns(Columns):
             raise CorpusError("labels or rating_range is given, and questions have neither; set both to null")
         made: dict[str, list] = {name: [] for name in ("text", "question", "answers", "starts")}
         made |= {"domain": []} if self.domain else {}
-        faults, dropped, asked = list[str](), 0, True
+        self.counted = Counter()
+        faults, asked = list[str](), True
         for record in records:
             if not record.fault and asked:
                 for option in ("question", "answers"):
@@ -54,23 +59,18 @@ class QuestionColumns(Columns):
             row = {} if fault else self._row(record.values)
             wrong = "" if fault else misplaced(row["text"], row["answers"], row["starts"])
             if wrong and self.misplaced == "drop":
-                dropped += 1
+                self.counted["questions left out (an answer is not in its context)"] += 1
             elif fault or wrong:
                 faults.append(f"{record.place}: {fault or wrong}")
             else:
                 for name, values in made.items():
                     values.append(row[name])
-        read = len(faults) + len(made["text"]) + dropped
         if faults:
+            read = len(faults) + len(made["text"]) + self.counted.total()
             more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
             raise CorpusError(
                 f"{len(faults)} of {read} rows cannot be used:\n  " + "\n  ".join(faults[:SHOWN]) + more
                 + f"\nmend these rows; {key}.columns.misplaced=drop leaves out those whose answer is not in its context"
-            )  # fmt: skip
-        if dropped:
-            LOG.warning(
-                "%s: %s of %s rows left out, whose answer is not in its context (columns.misplaced)",
-                key, f"{dropped:,}", f"{read:,}",
             )  # fmt: skip
         if not made["text"]:
             raise CorpusError(f"{key}: no row with {self.keep} ({key}.columns.keep); at least one is needed")

@@ -74,6 +74,7 @@ class Tagging:
     types: tuple[str, ...]
     of_tokens: ClassVar[bool] = True
     tied: ClassVar[bool] = False
+    exclusive: ClassVar[bool] = True
     metric: ClassVar[str] = METRIC
 
     @cached_property
