@@ -97,6 +97,20 @@ def test_a_fixed_test_set_is_asked_in_every_episode_and_drawn_for_no_support():
     assert set(drawn[0].query.inputs.texts) < set(Parallel("other", first=1).load()["text"])
 
 
+def test_a_fixed_test_set_of_another_direction_says_what_is_left_of_it():
+    made, tokenizer = encoded(meta_test={"c": {"corpus": "other", "fixed_queries": {"corpus": "third"}}})
+    episode = made.episodes("meta_test", 0)[0]
+    for half, language in ((episode.support, "xx"), (episode.query, "yy")):
+        begins = half.inputs.token_ids.gather(1, half.inputs.second.unsqueeze(1))
+        assert set(begins.flatten().tolist()) == {tokenizer.vocabulary[f"<2{language}>"]}
+    assert episode.query.problem.language == "yy"
+
+
+def test_a_metric_may_be_chosen():
+    made, _ = encoded(meta_test={"c": {"corpus": "other", "metric": "chrf"}})
+    assert made.episodes("meta_test", 0)[0].query.problem.metric == "chrf"
+
+
 def test_a_language_without_a_tag_is_refused():
     with pytest.raises(UserError, match=r"task c translates into 'xx', and the tokenizer has no tag.*\(it has yy\)"):
         encoded(("yy",), meta_train={"a": {"corpus": "third"}}, meta_validation={})
@@ -104,7 +118,6 @@ def test_a_language_without_a_tag_is_refused():
 
 @pytest.mark.parametrize(("rule", "says"), [
     ({"ways": 3}, "is parallel text"),
-    ({"fixed_queries": {"corpus": "third"}}, "both must be of one direction"),
     ({"fixed_queries": {"corpus": "one", "each": 99}}, "fixed_queries.each is 99"),
     ({"shots": 70, "queries": 60}, "task.meta_test.c has .* texts; .* = 130"),
 ])  # fmt: skip
