@@ -128,7 +128,7 @@ def test_faults_are_named():
     assert fault(["I-PER"])[1].startswith("I-PER follows nothing")
     assert fault(["B-PER", "I-LOC"])[0] == 1
     for strange in ("X-PER", "B-", "B", "PER", ""):
-        assert "it can be OUT, B-TYPE or I-TYPE" in fault([strange])[1]
+        assert "it can be O, B-TYPE or I-TYPE" in fault([strange])[1]
     assert fault(["B-ORG"], ["PER"]) == (0, "entity type is 'ORG'; it can be PER")
     assert repaired(["I-PER", "I-PER", "O", "I-LOC", "I-PER"]) == ["B-PER", "I-PER", "O", "B-LOC", "B-PER"]
 
