@@ -109,10 +109,20 @@ def test_a_good_config_passes():
     assert problems(task__meta_train__three__fixed_queries={"corpus": "imdb", "share": [0, 1], "each": 3}) == []
 
 
-ONE = [     ({"trainer__devices": 2},
-     "trainer.devices is 2: a run is one process, which alone writes its directory and judges; "
-     "set trainer.devices=1, and engine.threads for more cores"),
- # a change of one key, and the whole sentence that it earns
+ONE = [  # a change of one key, and the whole sentence that it earns
+    ({"trainer__devices": 2},
+     "trainer.devices is 2: a run is one process, unless trainer=ddp shares its batches; "
+     "add trainer=ddp, or set trainer.devices=1, and engine.threads for more cores"),
+    ({"trainer__devices": "auto"},
+     "trainer.devices is auto: it must be a whole number, at least 1: the number of processes of a run"),
+    ({"meta_batch": 4, "trainer": {"devices": 3, "strategy": "ddp"}},
+     "meta_batch is 4 and trainer.devices is 3: each process takes as many tasks of a batch, so meta_batch must be a "
+     "multiple of 3; set meta_batch=6"),
+    ({"trainer__strategy": "fsdp"},
+     "trainer.strategy is fsdp: every process holds all parameters, in one process or by ddp; "
+     "take trainer=default or trainer=ddp"),
+    ({"trainer__num_nodes": 2},
+     "trainer.num_nodes is 2: the processes of a run are of one machine; set trainer.num_nodes=1"),
     ({"learner__step_sise": 0.1},
      "learner.step_sise is 0.1: check_sample.Learner has no such argument (did you mean step_size?); "
      "it takes steps, step_size, order, tuned, inner, of, start"),

@@ -117,6 +117,14 @@ def test_settings_are_tuned_with_one_budget():
             assert budget(learner) == budget(cfg.learner), name
 
 
+def test_a_transformer_learns_at_a_rate_of_its_own_unless_another_is_asked_for():
+    usual, low = composed().optimizer.lr, composed("model=transformer").optimizer.lr
+    assert low < usual == composed("model=transformer", "optimizer=adam").optimizer.lr
+    assert composed("model=transformer", "optimizer.lr=0.02").optimizer.lr == 0.02
+    tuned = composed("model=transformer", "experiment=encoders_tuned").optimizer.lr
+    assert tuned == composed("experiment=encoders_tuned").optimizer.lr != low  # an experiment has the last word
+
+
 def test_a_model_with_too_few_positions_is_refused():
     check(composed("model=transformer"))
     with pytest.raises(ConfigError, match="model.max_length is 63 and task.max_length is 64"):

@@ -12,6 +12,7 @@ import resource
 import runpy
 import shutil
 import signal
+import struct
 import sys
 import time
 from pathlib import Path
@@ -259,6 +260,26 @@ def runs(outputs):
     for result in Path(outputs).glob("*/*/result.json"):
         found[json.loads(result.read_text())["learner"]] = result.parent
     return found
+
+
+def wandb_records(file):
+    """What an offline run of W&B has in its file, in order: a log of blocks, as LevelDB's."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, at, parts = Path(file).read_bytes(), 7, b""
+    while at + 7 <= len(content):
+        left = 32768 - at % 32768
+        if left < 7:  # no header fits the rest of a block
+            at += left
+            continue
+        _, size, kind = struct.unpack("<IHB", content[at : at + 7])
+        parts += content[at + 7 : at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):  # a whole record, or the last part of one
+            record = Record()
+            record.ParseFromString(parts)
+            yield record
+            parts = b""
 
 
 def bits(run):

@@ -73,6 +73,9 @@ class TinyCorpus:
         if self.rating is not None and self.rating_range is None:
             self.rating_range = [-4.0, 4.0]
 
+    def counted(self) -> dict[str, int]:
+        return {}
+
     def load(self) -> Dataset:
         self.loads += 1
         answers = {} if self.label is None else {"label": self.label}

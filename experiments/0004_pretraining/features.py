@@ -7,7 +7,7 @@ the participation ratio of their singular values, (sum s^2)^2 / sum s^4: in how 
 """
 
 import sys
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
@@ -24,7 +24,8 @@ PREFIX = "encoder."
 
 
 def main(file: str, runs: list[str]) -> None:
-    texts = list(islice(Files(file, Columns("text")).rows(Path(), None, None)["text"], 300))
+    batches = Files(file, Columns("text")).rows(Path(), None, None)
+    texts = list(islice(chain.from_iterable(batch["text"] for batch in batches), 300))
     print("| run | length of the mean | distance to it | directions |\n| --- | ---: | ---: | ---: |")
     for run in map(Path, runs):
         config = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"), resolve=True)

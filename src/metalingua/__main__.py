@@ -40,6 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     table.add_argument("--name", help="NAME of the part that --into rewrites")
     table.add_argument("--figure", type=Path, metavar="FILE", help="draw the same comparison to FILE, a PNG")
+    table.add_argument(
+        "--at-cost",
+        choices=("seconds", "flops"),
+        help="in its place: what each learner had reached on meta-validation at the cost of the cheapest (Markdown)",
+    )
     table.set_defaults(do=_table)
 
     grid = commands.add_parser("grid", help="what runs that differ in a few settings reached on meta-validation")
@@ -110,6 +115,11 @@ def _table(options: argparse.Namespace) -> int:
         raise UserError(
             f"--into writes Markdown; leave out --format {options.format}, or redirect the output to a file"
         )
+    if options.at_cost:
+        from metalingua.result.equal_cost import equal_cost
+        from metalingua.result.run import read_result
+
+        return _put(options, equal_cost([read_result(path) for path in _done(options)], options.at_cost))
     runs = [read_run(path) for path in _done(options)]
     made = tables(runs)
     if options.figure:

@@ -236,13 +236,29 @@ def values_within_limits(cfg: Config) -> Iterator[str]:
             yield problem
 
 
-def a_run_is_one_process(cfg: Config) -> Iterator[str]:
-    for key in ("trainer.devices", "trainer.num_nodes"):
-        if (given := _at(cfg, key)) not in (None, 1):
-            yield (
-                f"{key} is {shown(given)}: a run is one process, which alone writes its directory and judges; "
-                f"set {key}=1, and engine.threads for more cores"
-            )
+def processes_share_a_batch(cfg: Config) -> Iterator[str]:
+    nodes, devices, strategy = (_at(cfg, f"trainer.{key}") for key in ("num_nodes", "devices", "strategy"))
+    if nodes not in (None, 1):
+        yield f"trainer.num_nodes is {shown(nodes)}: the processes of a run are of one machine; set trainer.num_nodes=1"
+    if strategy not in (None, "auto", "ddp"):
+        yield (
+            f"trainer.strategy is {shown(strategy)}: every process holds all parameters, in one process or by ddp; "
+            "take trainer=default or trainer=ddp"
+        )
+    if devices is None or devices is BROKEN:
+        return
+    if problem := complaint("trainer.devices", devices, Annotated[int, AtLeast(1)]):
+        yield f"{problem}: the number of processes of a run"
+    elif devices > 1 and strategy != "ddp":
+        yield (
+            f"trainer.devices is {devices}: a run is one process, unless trainer=ddp shares its batches; add "
+            "trainer=ddp, or set trainer.devices=1, and engine.threads for more cores"
+        )
+    elif limit.allows(int, tasks := _at(cfg, "meta_batch")) and tasks % devices:
+        yield (
+            f"meta_batch is {tasks} and trainer.devices is {devices}: each process takes as many tasks of a batch, so "
+            f"meta_batch must be a multiple of {devices}; set meta_batch={tasks + -tasks % devices}"
+        )
 
 
 def something_is_validated(cfg: Config) -> Iterator[str]:
@@ -490,7 +506,7 @@ def has_wandb_key() -> bool:
 
 rules: list[Callable[[Config], Iterator[str]]] = [
     values_within_limits,
-    a_run_is_one_process,
+    processes_share_a_batch,
     something_is_validated,
     tasks_take_their_keys,
     a_label_is_there_to_learn,

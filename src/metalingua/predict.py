@@ -92,7 +92,7 @@ def _labelled(path: Path, text_column: str, label_column: str, ratings: bool) ->
     if kind != "parquet":
         _utf8(data, str(path), 1)
     texts, labels = [], []
-    for record in Format(kind).records(data, str(path), "--support"):
+    for record in Format(kind).records(io.BytesIO(data), str(path), "--support"):
         if record.fault:
             raise UserError(f"{record.place}: {record.fault}")
         for option, column in (("text", text_column), ("label", label_column)):

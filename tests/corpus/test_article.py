@@ -43,9 +43,9 @@ def test_through_files_by_line(tmp_path):
     path = tmp_path / "reviews.txt"
     path.write_text("lovely, positive\n\ndull\n")
     source = Files(str(path), Columns("text", "label"), format="article")
-    assert source.rows(tmp_path, ["negative", "positive"], None) == {
-        "text": ["lovely", "dull"], "label": ["positive", "negative"],
-    }  # fmt: skip
+    assert [*source.rows(tmp_path, ["negative", "positive"], None)] == [
+        {"text": ["lovely", "dull"], "label": ["positive", "negative"]}
+    ]
     path.write_text("lovely, positive\nso positive, so negative\nnot positive\n")
     with pytest.raises(CorpusError, match=r"(?s)2 of 3 rows.*reviews.txt:2: says both.*reviews.txt:3: nothing is left"):
-        source.rows(tmp_path, ["negative", "positive"], None)
+        list(source.rows(tmp_path, ["negative", "positive"], None))

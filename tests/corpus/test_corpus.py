@@ -1,9 +1,12 @@
 """The corpus itself: settings, the Arrow cache, checksum, what it refuses; and every yaml of conf/corpus builds."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -32,7 +35,7 @@ class Written:
         self.reads += 1
         if self.fails:
             raise self.fails
-        return self.table
+        return [self.table]
 
 
 def corpus(cache, **changes):
@@ -166,6 +169,42 @@ print(len(one.load()))
     assert ran.stdout.endswith("2000\n")
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the most memory held is read from Linux's /proc")
+def test_a_file_is_read_in_less_memory_than_it_has_bytes(tmp_path):
+    code = """
+import sys
+from pathlib import Path
+import datasets
+import pyarrow.parquet
+from metalingua.corpus.corpus import Corpus
+from metalingua.corpus.files import Files
+from metalingua.corpus.table import Columns
+def most():
+    return 1024 * next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+def rows(stem):
+    found = []
+    for path in sorted(Path(sys.argv[1]).glob(stem + ".*")):
+        cache, files = Path(sys.argv[1]) / "c", Files(str(path), Columns("text"))
+        found.append(len(Corpus(path.name, "d", "en", "files", str(cache), "", "", files=files).load()))
+    return found
+assert rows("few") == [2000] * 4  # what reading takes once, whatever the size
+before = most()
+assert rows("many") == [20000] * 4
+print(most() - before)
+"""
+    line = "word " * 320
+    for stem, count in (("few", 2000), ("many", 20000)):
+        texts = [f"{i} {line}" for i in range(count)]
+        (tmp_path / f"{stem}.txt").write_text("\n".join(texts))
+        (tmp_path / f"{stem}.csv").write_text("text\n" + "\n".join(texts))
+        (tmp_path / f"{stem}.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+        pq.write_table(pa.table({"text": texts}), tmp_path / f"{stem}.parquet", compression="none")
+    bytes_of_one = min(path.stat().st_size for path in tmp_path.glob("many.*"))
+    ran = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) < bytes_of_one / 2
+
+
 def test_a_damaged_arrow_file_is_named(tmp_path):
     whole = corpus(tmp_path)
     whole.load()
@@ -189,7 +228,7 @@ class Slow:
     def rows(self, cache, labels, rating_range):
         print("read", flush=True)
         time.sleep(1)
-        return {"text": ["x", "y"], "label": ["a", "b"]}
+        return [{"text": ["x", "y"], "label": ["a", "b"]}]
 import datasets
 print(len(Corpus("mine", "d", "en", "files", sys.argv[1], "", "", labels=["a", "b"], files=Slow()).load()))
 """

@@ -1,12 +1,14 @@
 """Rows of the schema from every format, and each bad input refused by file and line."""
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from metalingua.corpus.corpus import CorpusError
 from metalingua.corpus.files import Files
-from metalingua.corpus.table import Columns
+from metalingua.corpus.table import BATCH, Columns
 
 LABELS = ["negative", "positive"]
 GOOD = {"text": ["fine, really", "poor"], "label": LABELS[::-1]}
@@ -15,7 +17,13 @@ GOOD = {"text": ["fine, really", "poor"], "label": LABELS[::-1]}
 def rows(path, data, labels=LABELS, rating_range=None, columns=None, **how):
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     chosen = columns or ({"label": "label"} if labels else {"rating": "rating"})
-    return Files(str(path), Columns(**{"text": "text", **chosen}), **how).rows(path.parent, labels, rating_range)
+    made = Files(str(path), Columns(**{"text": "text", **chosen}), **how).rows(path.parent, labels, rating_range)
+    return whole(made)
+
+
+def whole(batches):
+    made = list(batches)
+    return {column: [value for batch in made for value in batch[column]] for column in made[0]}
 
 
 def refused(*args, **kwargs):
@@ -47,7 +55,7 @@ def test_several_files_in_order(tmp_path):
     (tmp_path / "a.csv").write_text('text,label\n"fine, really",positive\n')
     (tmp_path / "b.tsv").write_text("text\tlabel\npoor\tnegative\n")
     both = Files([str(tmp_path / "a.csv"), str(tmp_path / "b.tsv")], Columns("text", "label"))
-    assert both.rows(tmp_path, LABELS, None) == GOOD
+    assert whole(both.rows(tmp_path, LABELS, None)) == GOOD
 
 
 def test_leave_out(tmp_path):
@@ -129,7 +137,7 @@ def test_label_names_and_keep(tmp_path):
     ("jsonl", '{"text": 5, "label": "positive"}', ["t.jsonl:1", "text is 5", "string"]),
     ("jsonl", '{"text": "\\ud83d", "label": "positive"}', ["t.jsonl:1", "surrogate"]),
     ("parquet", "PAR1 this is no parquet", ["t.parquet", "not parquet"]),
-    ("xml", "<text/>", ["files.format", "'xml'", "csv, tsv, jsonl, article, txt, parquet"]),
+    ("xml", "<text/>", ["files.format", "'xml'", "csv, tsv, jsonl, article, txt, conll, squad, parquet"]),
 ])  # fmt: skip
 def test_bad_tables(tmp_path, ending, data, says):
     message = refused(tmp_path / f"t.{ending}", data)
@@ -140,6 +148,38 @@ def test_the_encoding_named_in_the_error_is_the_way_out(tmp_path):
     made = rows(tmp_path / "t.csv", b"text,label\ncaf\xe9,negative\n", encoding="latin-1")
     assert made["text"] == ["café"]
     assert "files.encoding is 'klingon'" in refused(tmp_path / "t.csv", "x", encoding="klingon")
+
+
+def test_a_byte_that_cannot_be_read_is_found_wherever_it_is(tmp_path):
+    line = "é" * 20 + "\n"  # 41 bytes: pieces of the file end in the middle of a letter
+    many = ("text\n" + line * 5000).encode()
+    for start, where in ((many, len(many)), (b"\xef\xbb\xbf" + many, len(many) + 3)):
+        for bad in (b"a\xe9b\n", b"a\xc3"):  # no letter; half of one, at the end
+            said = refused(tmp_path / "t.csv", start + bad, labels=None, columns={"rating": None})
+            assert f"t.csv:5002: byte {where + 1} of the file (0x{bad[1]:02x}) is not utf-8" in said
+
+
+@pytest.mark.parametrize("ending", ["csv", "txt", "jsonl", "parquet"])
+def test_rows_come_in_batches_and_a_fault_after_the_first_of_them_is_still_found(tmp_path, ending):
+    count = 2 * BATCH + 1
+    texts = [str(i) for i in range(count)]
+    path = tmp_path / f"t.{ending}"
+    if ending == "parquet":
+        pq.write_table(pa.table({"text": [*texts, "", ""]}), path)
+    else:
+        lines = [json.dumps({"text": text}) for text in texts] if ending == "jsonl" else texts
+        bad = {"csv": [" ,", '" "'], "jsonl": ["5", "{"], "txt": []}[ending]
+        path.write_text("\n".join([*["text"] * (ending == "csv"), *lines, *bad]))
+    made, said = [], ""
+    try:
+        for batch in Files(str(path), Columns("text")).rows(tmp_path, None, None):
+            made.append(batch["text"])
+    except CorpusError as error:
+        said = str(error)
+    if ending == "txt":  # every line that is not empty is a row
+        assert [len(batch) for batch in made] == [BATCH, BATCH, 1] and sum(made, []) == texts
+    else:
+        assert sum(made, []) == texts[: 2 * BATCH] and f"2 of {count + 2} rows" in said
 
 
 @pytest.mark.parametrize("raw", ["high", "", "4.5", "-5", "nan", "inf", "1,5"])
@@ -188,6 +228,8 @@ def test_a_file_that_is_not_there(tmp_path):
     gone = Files(str(tmp_path / "gone.csv"), Columns("text", "label"))
     assert not gone.present(tmp_path)
     with pytest.raises(CorpusError, match="files.paths: .*gone.csv: No such file"):
-        gone.rows(tmp_path, LABELS, None)
+        list(gone.rows(tmp_path, LABELS, None))
+    with pytest.raises(CorpusError, match="files.paths: .*gone.csv: No such file"):
+        gone.spec()
     with pytest.raises(CorpusError, match="files.paths is empty"):
         Files([], Columns("text", "label")).rows(tmp_path, LABELS, None)

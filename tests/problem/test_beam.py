@@ -1,4 +1,4 @@
-"""Beam search against all sequences there are, of a toy language whose next token hangs on the text and on all before."""
+"""Beam search against all sequences there are, of a language whose next token hangs on the text and on all before."""
 
 from itertools import product
 

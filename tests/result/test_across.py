@@ -39,7 +39,8 @@ def test_rows_columns_and_intervals_by_hand(kept):
         "| b · MAML | 50.0 [50.0, 50.0] | – |",
         "",
         "Test accuracy, %; 95 % t interval over 1 to 3 runs a cell, which differ in seed.<br>",
-        "60 test episodes a target and run.",
+        "60 test episodes a target and run.<br>",
+        "Run 000000000000; commit not recorded.",
     ]
 
 
@@ -51,8 +52,23 @@ def test_differences_are_paired_by_repetition(kept):
     assert made[2] == "| a · MAML | **+10.0 [+10.0, +10.0]** |"
     assert made[3].startswith("| c · MAML | 0.0 [−") and "b · MAML" not in made[2] + made[3]
     assert made[5].startswith("Test accuracy less that of “b · MAML”, points, paired by seed; bold")
+    assert made[7].startswith(
+        "p: exact sign-flip test over 3 runs, Holm over 2 differences. A sign-flip test over 3 runs"
+    )
+    assert "here it can find nothing; that takes 7 runs" in made[7] and made[8].startswith("Run 000000000000; commit")
     with pytest.raises(RunError, match="no row is called 'd'; there is 'a · MAML'"):
         table(paths, minus="d")
+
+
+def test_a_star_is_a_p_of_005_or_less_after_holm(kept):
+    close, paths = [0.02, 0.03, -0.01, 0.02, -0.02, 0.02, 0.01], []
+    for seed, off in enumerate(close):
+        scores = {"a": 0.7 + off / 10, "b": 0.6, "c": 0.6 + off}
+        paths += [kept(name, 5, seed, score) for name, score in scores.items()]
+    made = table(paths, minus="b · MAML")
+    assert made[2].startswith("| a · MAML | **+10.1 [") and made[2].endswith(r"**\* |")  # p: 2 of 128 flips, twice
+    assert made[3].startswith("| c · MAML | +1.0 [") and "*" not in made[3]
+    assert r"Holm over 2 differences. \*: p is 0.05 or less after Holm." in made[7]
 
 
 def test_repetitions_may_be_splits_of_classes(kept):
@@ -83,13 +99,13 @@ def several(tmp_path, make_run):
 def test_the_mean_over_targets(several):
     made = table([several], mean=True, learners=["maml"])
     assert made[0] == "| | shots 5 |" and made[2] == "| a · MAML, second order | 73.3 |"
-    assert made[-1] == "60 test episodes a target and run, mean over 3 targets."
+    assert made[-2] == "60 test episodes a target and run, mean over 3 targets.<br>"
 
 
 def test_columns_may_be_facts_of_the_targets(several):
     made = table([several], mean=True, learners=["maml"], columns=["target.shots"])
     assert made[0] == "| | shots 4 | shots 8 |" and made[2] == "| a · MAML, second order | 65.0 | 90.0 |"
-    assert made[-1] == "60 test episodes a target and run, mean over 1/2 targets."
+    assert made[-2] == "60 test episodes a target and run, mean over 1/2 targets.<br>"
     assert table([several], learners=["maml"])[0] == "| | more, shots 5 | one, shots 5 | two, shots 5 |"
 
 

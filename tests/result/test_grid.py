@@ -40,7 +40,9 @@ def test_each_run_is_a_cell_and_the_best_of_a_row_is_bold(kept):
         "| MAML | 51.2 | **70.0** |",
         "| Reptile | – | **61.0** |",
         "",
-        "Best mean score on meta-validation, %, of seed 0; 20 episodes a task.",
+        "Best mean score on meta-validation, %, of seed 0; 20 episodes a task. One run a cell, and the best of its "
+        "validations: no interval, no test.<br>",
+        "Run 000000000000; commit not recorded.",
     ]
 
 

@@ -26,9 +26,9 @@ def git(folder, *words):
     subprocess.run(given, check=True, capture_output=True)
 
 
-def study(folder, *words):
+def study(folder, *words, wandb="disabled"):
     """(exit code, stdout, stderr) of `python -m metalingua study WORDS` in `folder`."""
-    env = {**os.environ, "PYTHONPATH": str(folder / "src"), "WANDB_MODE": "disabled"}
+    env = {**os.environ, "PYTHONPATH": str(folder / "src"), "WANDB_MODE": wandb}
     given = [sys.executable, "-m", "metalingua", "study", *map(str, words)]
     ran = subprocess.run(given, cwd=folder, env=env, capture_output=True, text=True, timeout=400)
     assert "Traceback" not in ran.stderr, ran.stderr
@@ -87,6 +87,22 @@ def test_one_command_makes_the_tables(folder, ran):
     assert r"\toprule" in (tables / "side.tex").read_text()
     assert study(folder, "table", "0001", "--name", "side", "--format", "csv")[1] == (tables / "side.csv").read_text()
     assert "there is main, side" in study(folder, "table", "0001", "--name", "other")[2]
+
+
+def test_tables_go_to_wandb_as_one_artifact_in_the_group_of_the_study(folder, ran):
+    refused = study(folder, "table", "0001", "--wandb")
+    assert refused[0] == 2 and "--wandb: WANDB_MODE is disabled" in refused[2]
+    for _ in range(2):  # the second in place of the first: a sync sends one run
+        code, out, err = study(folder, "table", "0001", "--wandb", "project", wandb="offline")
+        assert (code, err) == (0, ""), err
+    assert "wandb sync outputs/studies/0001_tiny/wandb/tables/wandb/offline-run-*" in out
+    (mirror,) = (folder / "outputs/studies/0001_tiny/wandb/tables/wandb").glob("offline-run-*/*.wandb")
+    records = list(tiny.wandb_records(mirror))
+    (run,) = [each.run for each in records if each.HasField("run")]
+    assert (run.run_id, run.run_group, run.project) == ("0001_tiny-tables", "0001_tiny", "project")
+    (artifact,) = [each.artifact for each in records if each.HasField("artifact")]
+    assert (artifact.name, artifact.type) == ("0001_tiny-tables", "tables")
+    assert len(json.loads(artifact.metadata)["runs"].split()) == 3
 
 
 def test_from_the_kept_runs_alone(folder, ran, tmp_path):

@@ -1,13 +1,16 @@
 """Runs that submitit or Ray start: small scripts first, then a whole run through train.py."""
 
+import argparse
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import tiny
@@ -15,6 +18,8 @@ import tiny
 from metalingua.error import UserError
 from metalingua.result.run import RunDirectory
 from metalingua.study import remote
+from metalingua.study.options import launching
+from metalingua.study.options import pool as pool_of
 from metalingua.study.pool import Job, Stopped
 
 MISSING = "{0} is not installed: pip install -r requirements-extras.txt"
@@ -140,3 +145,37 @@ def test_where_there_is_no_slurm_it_says_so(tmp_path, engine):
         remote.Submitit("slurm", str(tmp_path), 1, 5).run([done(tmp_path, "a")])
     with pytest.raises(UserError, match="no_such_option"):
         remote.Submitit("local", str(tmp_path), 1, 5, options={"no_such_option": 1}).run([done(tmp_path, "a")])
+
+
+def given(*words):
+    parser = argparse.ArgumentParser()
+    launching(parser)
+    parser.add_argument("--outputs", type=Path)
+    return parser.parse_args(words)
+
+
+def test_a_study_has_the_same_launchers(monkeypatch, tmp_path):
+    monkeypatch.chdir(tiny.REPO)
+    assert (pool_of(given("--slots", "3", "--retries", "0")).slots, pool_of(given()).retries) == (3, 1)
+    words = ["--launcher", "submitit_slurm", "--slots", "4", "--minutes", "30", "--set", "options.slurm_partition=gpu"]
+    made = pool_of(given(*words, "--outputs", str(tmp_path)))
+    assert isinstance(made, remote.Submitit) and (made.slots, made.retries) == (4, 3)
+    assert made.folder == str(tmp_path / "submitit") and made.asked == {"slurm_partition": "gpu", "timeout_min": 30}
+    assert isinstance(pool_of(given("--launcher", "ray")), remote.Ray)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--launcher", "slurm"], "--launcher is slurm; there is local, ray, submitit_local, submitit_slurm"),
+        (["--launcher", "ray", "--devices", "0"], "--devices is of this machine alone"),
+        (["--launcher", "ray", "--minutes", "5"], "minutes"),
+        (["--launcher", "ray", "--set", "optoins.num_cpus=1"], "optoins"),
+        (["--set", "slots=1"], "--set is of a --launcher that is not local"),
+        (["--slots", "0"], "--slots is 0: it must be a whole number, at least 1"),
+    ],
+)
+def test_what_a_launcher_cannot_take_is_refused(monkeypatch, words, said):
+    monkeypatch.chdir(tiny.REPO)
+    with pytest.raises(UserError, match=re.escape(said)):
+        pool_of(given(*words))

@@ -100,6 +100,23 @@ def test_tensorboard_has_the_scalars_of_training(folder):
     assert code == 0 and not list(folder.glob("bare/*/*/tensorboard"))
 
 
+def test_offline_a_failed_run_has_a_record_that_the_finished_one_replaces(folder, no_key):
+    words = ["logger=wandb", "compare=null", "reference=[]", f"paths.outputs={folder}/failed"]
+    assert tiny.train(folder, *words, trap=tiny.at(STEP, 8, tiny.bug))[0] == 1
+
+    def ended():
+        (file,) = folder.glob("failed/tiny/*/wandb/offline-run-*/*.wandb")
+        records = list(tiny.wandb_records(file))
+        steps = [item.value_json for each in records for item in each.history.item if item.nested_key == ["_step"]]
+        return [each.exit.exit_code for each in records if each.HasField("exit")], steps
+
+    codes, steps = ended()
+    assert codes == [1] and steps == [str(step) for step in range(1, 8)]
+    assert tiny.train(folder, *words)[0] == 0
+    codes, steps = ended()
+    assert codes == [0] and "12" in steps
+
+
 def test_a_failed_run_is_told_to_wandb_and_nothing_else_is(monkeypatch):
     import wandb
 
@@ -108,8 +125,8 @@ def test_a_failed_run_is_told_to_wandb_and_nothing_else_is(monkeypatch):
     told = []
     monkeypatch.setattr(wandb, "finish", lambda exit_code: told.append(exit_code))
     mirror = Wandb("online", "metalingua")
-    mirror.failed()
+    mirror.failed(None, {})
     assert told == []  # it follows no run
     monkeypatch.setattr(wandb, "run", object())
-    mirror.failed()
+    mirror.failed(None, {})
     assert told == [1]

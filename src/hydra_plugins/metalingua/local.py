@@ -87,11 +87,11 @@ class Local(Launcher):
         from metalingua.error import UserError
 
         try:
-            return self._made()
+            return self.made()
         except ValueError as error:
             raise UserError(str(error)) from error
 
-    def _made(self) -> "Pool":
+    def made(self) -> "Pool":
         from metalingua.study.pool import Pool
 
         return Pool(**self.pool)

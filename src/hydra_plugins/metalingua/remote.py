@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class Submitit(Local):
-    def _made(self) -> "Pool":
+    def made(self) -> "Pool":
         from metalingua.study import remote
 
         return remote.Submitit(**self.pool)
 
 
 class Ray(Local):
-    def _made(self) -> "Pool":
+    def made(self) -> "Pool":
         from metalingua.study import remote
 
         return remote.Ray(**self.pool)

@@ -1,19 +1,20 @@
 """The column files of the CoNLL shared tasks (Tjong Kim Sang 2002): a word a line, a blank line between sentences."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 DOCUMENT = "-DOCSTART-"  # a line between two documents
 
 
-def conll_rows(text: str) -> Iterator[tuple[int, dict[str, Any], str]]:
-    """(line of its first word, {"tokens": [...], "tags": [...]}, fault) of every sentence of a file.
+def conll_rows(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """(line of its first word, {"tokens": [...], "tags": [...]}, fault) of every sentence of a file's `lines`.
 
     A line's cells stand between tabs or blanks: the word is the first, its tag the last. A line of one cell is a fault.
     """
     first, words, tags, fault = 0, list[str](), list[str](), ""
-    for number, line in enumerate([*text.split("\n"), ""], 1):
-        cells = line.rstrip("\r").split("\t") if "\t" in line else line.split()
+    for number, line in enumerate(chain(lines, [""]), 1):
+        cells = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
         blank = not line.strip()
         if blank or cells[0] == DOCUMENT:
             if words or fault:

@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,8 +36,13 @@ class Source(Protocol):
     def present(self, cache: Path) -> bool:
         """Whether `rows` would fetch nothing."""
 
-    def rows(self, cache: Path, labels: list[str] | None, rating_range: list[float] | None) -> dict[str, list]:
-        """The columns of the schema, all of one length, every value checked. Raises CorpusError."""
+    def rows(
+        self, cache: Path, labels: list[str] | None, rating_range: list[float] | None
+    ) -> Iterable[dict[str, list]]:
+        """The columns of the schema, some rows at a time, every value checked.
+
+        Raises CorpusError, when it is asked for or at any batch: what came before it is of no use then.
+        """
 
 
 class Corpus:
@@ -118,7 +124,11 @@ class Corpus:
 
     def counted(self) -> dict[str, int]:
         """What was mended or left out when the source was read, where its columns count that."""
-        about = self.load().data.schema.metadata or {}
+        import pyarrow as pa
+
+        self.load()
+        with pa.memory_map(str(self._arrow())) as file:
+            about = pa.ipc.open_stream(file).schema.metadata or {}
         return json.loads(about.get(COUNTED.encode(), b"{}"))
 
     def checksum(self) -> str:
@@ -164,13 +174,16 @@ class Corpus:
     def _write(self, part: Path) -> None:
         import pyarrow as pa
 
-        rows = self._source().rows(self.cache, self.labels, self.rating_range)
+        rows = iter(self._source().rows(self.cache, self.labels, self.rating_range))
+        first = next(rows, None)  # a kind's rows may all be one batch: what it counts is counted then
         types = {"text": pa.string(), "label": pa.string(), "rating": pa.float64(), "domain": pa.string()}
         types |= {"words": pa.list_(pa.string()), "tags": pa.list_(pa.string())}
         types |= {"question": pa.string(), "answers": pa.list_(pa.string()), "starts": pa.list_(pa.int64())}
         types |= {"target": pa.string(), "target_language": pa.string()}
         counted = getattr(getattr(self._source(), "columns", None), "counted", None) or {}
         about = {COUNTED: json.dumps({what: number for what, number in counted.items() if number})}
-        table = pa.table(rows, schema=pa.schema([(column, types[column]) for column in rows], metadata=about))
-        with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table, max_chunksize=1000)  # small chunks: one episode touches few rows
+        schema = pa.schema([(column, types[column]) for column in first or ()], metadata=about)
+        with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+            for some in chain([first] if first else [], rows):  # few at a time: they need not fit into memory
+                table = pa.table(some, schema=schema)
+                writer.write_table(table, max_chunksize=1000)  # small chunks: one episode touches few rows

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +23,32 @@ class Files:
 
     def spec(self) -> dict[str, Any]:
         # by content, not by time of change: the same texts are the same corpus
-        sums = [[path.suffix, hashlib.sha256(self._read(path)).hexdigest()] for path in self.paths]
+        sums = []
+        for path in self.paths:
+            with _named(path), path.open("rb") as file:
+                sums.append([path.suffix, hashlib.file_digest(file, "sha256").hexdigest()])
         return {"sha256": sums, "table": vars(self.table), "columns": self.columns.spec()}
 
     def present(self, cache: Path) -> bool:
         return all(path.is_file() for path in self.paths)
 
-    def rows(self, cache: Path, labels: list[str] | None, rating_range: list[float] | None) -> dict[str, list]:
+    def rows(
+        self, cache: Path, labels: list[str] | None, rating_range: list[float] | None
+    ) -> Iterator[dict[str, list]]:
         if not self.paths:
             raise CorpusError("files.paths is empty; name at least one file")
         return self.columns.rows(self._records(), labels, rating_range, key="files")
 
     def _records(self) -> Iterator[Record]:
         for path in self.paths:
-            yield from self.table.records(self._read(path), str(path), key="files")
+            with _named(path):
+                yield from self.table.records(path.open("rb"), str(path), key="files")
 
-    def _read(self, path: Path) -> bytes:
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise CorpusError(f"files.paths: {path}: {error.strerror}; name a file that can be read") from error
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Says which file it was that cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise CorpusError(f"files.paths: {path}: {error.strerror}; name a file that can be read") from error

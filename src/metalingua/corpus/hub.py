@@ -1,6 +1,7 @@
 """Texts from the Hugging Face Hub, at a pinned revision."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ class Hub:
     def present(self, cache: Path) -> bool:
         return False  # what the Hub's own cache holds is not ours to know; rows loaded before lie in `cache`
 
-    def rows(self, cache: Path, labels: list[str] | None, rating_range: list[float] | None) -> dict[str, list]:
+    def rows(
+        self, cache: Path, labels: list[str] | None, rating_range: list[float] | None
+    ) -> Iterator[dict[str, list]]:
         import datasets
 
         try:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class ParallelColumns(Columns):
 
     def rows(
         self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
-    ) -> dict[str, list]:
+    ) -> Iterator[dict[str, list]]:
         """The columns of the schema. Raises CorpusError for the first missing column, else for all bad rows at once."""
         if labels is not None or rating_range is not None:
             raise CorpusError("labels or rating_range is given, and parallel text has neither; set both to null")
@@ -73,7 +74,7 @@ class ParallelColumns(Columns):
             LOG.warning("%s: %s rows left out, in which a side is empty (columns.empty)", key, f"{dropped:,}")
         if not texts:
             raise CorpusError(f"{key}: no row with {self.keep} ({key}.columns.keep); at least one is needed")
-        return {"text": texts, "target": targets, "target_language": [self.target_language] * len(texts)}
+        yield {"text": texts, "target": targets, "target_language": [self.target_language] * len(texts)}
 
 
 def _there(text: Any) -> bool:
@@ -102,7 +103,7 @@ class JoinedColumns(ParallelColumns):
 
     def rows(
         self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
-    ) -> dict[str, list]:
+    ) -> Iterator[dict[str, list]]:
         return super().rows(self._joined(records, key), labels, rating_range, key)
 
     def _joined(self, records: Iterable[Record], key: str) -> Iterator[Record]:
@@ -154,7 +155,9 @@ class ParallelFiles:
     def present(self, cache: Path) -> bool:
         return all(path.is_file() for path in self.paths)
 
-    def rows(self, cache: Path, labels: list[str] | None, rating_range: list[float] | None) -> dict[str, list]:
+    def rows(
+        self, cache: Path, labels: list[str] | None, rating_range: list[float] | None
+    ) -> Iterator[dict[str, list]]:
         """Raises CorpusError for files of unequal length, and for lines without text."""
         return self.columns.rows(self._records(), labels, rating_range, key="files")
 
@@ -172,11 +175,16 @@ class ParallelFiles:
             yield Record(f"{self.paths[0]}, {self.paths[1]}: line {number}", {"source": source, "target": target})
 
     def _lines(self, path: Path) -> list[str]:
-        text = Format(encoding=self.encoding).decode(self._read(path), str(path), "files")
-        return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+        read = Format(encoding=self.encoding).read(_every_line, BytesIO(self._read(path)), str(path), "files")
+        return [record.values["text"] for record in read]
 
     def _read(self, path: Path) -> bytes:
         try:
             return path.read_bytes()
         except OSError as error:
             raise CorpusError(f"files: {path}: {error.strerror}; name a file that can be read") from error
+
+
+def _every_line(text: Iterable[str], name: str, header: list[str] | None) -> Iterator[Record]:
+    for number, line in enumerate(text, 1):
+        yield Record(f"{name}:{number}", {"text": line.removesuffix("\n").removesuffix("\r")})

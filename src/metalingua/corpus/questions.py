@@ -1,7 +1,7 @@
 """Questions about contexts, with answers that are pieces of them: tables as SQuAD's on the Hub, or SQuAD's own JSON."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from metalingua.corpus.corpus import CorpusError
@@ -40,7 +40,7 @@ class QuestionColumns(Columns):
 
     def rows(
         self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
-    ) -> dict[str, list]:
+    ) -> Iterator[dict[str, list]]:
         """The columns of the schema. Raises CorpusError for the first missing column, else for all bad rows at once."""
         if labels is not None or rating_range is not None:
             raise CorpusError("labels or rating_range is given, and questions have neither; set both to null")
@@ -74,7 +74,7 @@ class QuestionColumns(Columns):
             )  # fmt: skip
         if not made["text"]:
             raise CorpusError(f"{key}: no row with {self.keep} ({key}.columns.keep); at least one is needed")
-        return made
+        yield made
 
     def _fault(self, values: Mapping[str, Any]) -> str:
         """What is wrong with a row apart from where its answers are."""

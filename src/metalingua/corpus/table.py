@@ -1,17 +1,20 @@
-"""From the bytes of a table to checked rows of the schema."""
+"""From the bytes of a table to checked rows of the schema, a batch at a time."""
 
+import codecs
 import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from metalingua.corpus.article import article_row
 from metalingua.corpus.conll import conll_rows
 from metalingua.corpus.corpus import CorpusError
 
+BATCH = 1000  # rows that are in memory at once
+PIECE = 2**16  # bytes of a file read at once
 SHOWN = 5  # bad rows named in one message
 BETWEEN = " / "  # of two columns that are one text
 
@@ -40,50 +43,65 @@ class Format:
     encoding: str = "utf-8"
     header: list[str] | None = None
 
-    def records(self, data: bytes, name: str, key: str) -> Iterator[Record]:
-        """The rows of the file called `name`; `key` is the config block to name in errors. Raises CorpusError."""
-        readers = {
-            "csv": _csv,
-            "tsv": _tsv,
-            "jsonl": _jsonl,
-            "article": _article,
-            "txt": _txt,
-            "conll": _conll,
-            "squad": _squad,
-        }
+    def records(self, file: BinaryIO, name: str, key: str) -> Iterator[Record]:
+        """The rows of `file`, called `name`, as they are read; `key` is the config block to name in errors.
+
+        `file` can be sought in, and is closed when it has been read. Raises CorpusError.
+        """
+        readers = {"csv": _csv, "tsv": _tsv, "jsonl": _jsonl, "article": _article, "txt": _txt, "conll": _conll,
+                   "squad": _squad}  # fmt: skip
         kind = self.format or name.rsplit(".", 1)[-1].lower()
         if kind not in readers and kind != "parquet":
             raise CorpusError(f"{key}.format is {kind!r} for {name}; it can be {', '.join([*readers, 'parquet'])}")
-        if kind == "parquet":
-            found = _parquet(data, name)
-        else:
-            found = readers[kind](self.decode(data, name, key), name, self.header)
         empty = True
-        for record in found:
-            empty = False
-            yield record
+        with file:
+            for record in _parquet(file, name) if kind == "parquet" else self.read(readers[kind], file, name, key):
+                empty = False
+                yield record
         if empty:
             raise CorpusError(f"{name}: the file holds no row; put at least one there, or take it out of {key}")
 
-    def decode(self, data: bytes, name: str, key: str) -> str:
-        """`data` as text. Raises CorpusError where it is in another encoding."""
+    def read(self, reader: "Reader", file: BinaryIO, name: str, key: str) -> Iterator[Record]:
+        """What `reader` makes of the lines of `file`. Raises CorpusError where it is in another encoding."""
+        encoding = "utf-8-sig" if self.encoding.lower() in ("utf-8", "utf8") else self.encoding
         try:  # -sig: a byte order mark is no part of the first column's name
-            return data.decode("utf-8-sig" if self.encoding.lower() in ("utf-8", "utf8") else self.encoding)
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise CorpusError(
-                f"{name}:{line}: byte {error.start} of the file (0x{data[error.start]:02x}) is not {self.encoding}; "
-                f"set {key}.encoding to the file's own (latin-1 reads any byte), or save the file as {self.encoding}"
-            ) from error
+            # lines end at "\n" alone, in csv at "\r" too: not as splitlines() cuts, inside a text as well
+            text = io.TextIOWrapper(file, encoding, newline="" if reader is _csv else "\n")
         except LookupError as error:
             raise CorpusError(f"{key}.encoding is {self.encoding!r}, which Python does not know; try utf-8") from error
+        try:
+            yield from reader(text, name, self.header)
+        except UnicodeDecodeError as error:
+            line, at, byte = _undecodable(file, encoding)
+            raise CorpusError(
+                f"{name}:{line}: byte {at} of the file (0x{byte:02x}) is not {self.encoding}; "
+                f"set {key}.encoding to the file's own (latin-1 reads any byte), or save the file as {self.encoding}"
+            ) from error
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    # not splitlines(): that also cuts at characters which may stand inside a text
-    for number, line in enumerate(text.split("\n"), 1):
+Reader = Callable[[Iterable[str], str, list[str] | None], Iterator[Record]]
+
+
+def _undecodable(file: BinaryIO, encoding: str) -> tuple[int, int, int]:
+    """The line, the place and the value of the first byte of `file` that is not `encoding`."""
+    decoder, seen, lines = codecs.getincrementaldecoder(encoding)(), 0, 1
+    file.seek(0)
+    while True:
+        piece = file.read(PIECE)
+        try:
+            decoder.decode(piece, final=not piece)
+        except UnicodeDecodeError as error:
+            # the decoder may have kept some bytes of the piece before: its object ends where the piece ends
+            at = seen + len(piece) - len(error.object) + error.start
+            before = piece[: max(0, at - seen)]
+            return lines + before.count(b"\n"), at, error.object[error.start]
+        seen, lines = seen + len(piece), lines + piece.count(b"\n")
+
+
+def _lines(text: Iterable[str]) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(text, 1):
         if line.strip():
-            yield number, line.removesuffix("\r")
+            yield number, line.removesuffix("\n").removesuffix("\r")
 
 
 def _cells(place: str, names: list[str], cells: list[str]) -> Record:
@@ -92,9 +110,9 @@ def _cells(place: str, names: list[str], cells: list[str]) -> Record:
     return Record(place, dict(zip(names, cells, strict=True)))
 
 
-def _csv(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+def _csv(text: Iterable[str], name: str, header: list[str] | None) -> Iterator[Record]:
     csv.field_size_limit(2**31 - 1)  # a text may be longer than the default of 131,072 characters
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(text, strict=True)
     names, start = header, 1
     try:
         for cells in reader:
@@ -109,7 +127,7 @@ def _csv(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
         raise CorpusError(f"{name}:{start}: not csv: {error}; close quotes, double those inside a text") from error
 
 
-def _tsv(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+def _tsv(text: Iterable[str], name: str, header: list[str] | None) -> Iterator[Record]:
     names = header
     for number, line in _lines(text):
         if names is None:
@@ -118,7 +136,7 @@ def _tsv(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
             yield _cells(f"{name}:{number}", names, line.split("\t"))
 
 
-def _jsonl(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+def _jsonl(text: Iterable[str], name: str, header: list[str] | None) -> Iterator[Record]:
     for number, line in _lines(text):
         try:
             values = json.loads(line)
@@ -129,25 +147,25 @@ def _jsonl(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
         yield Record(f"{name}:{number}", {} if fault else values, fault)
 
 
-def _article(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+def _article(text: Iterable[str], name: str, header: list[str] | None) -> Iterator[Record]:
     for number, line in _lines(text):
         values, fault = article_row(line)
         yield Record(f"{name}:{number}", values, fault)
 
 
-def _txt(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+def _txt(text: Iterable[str], name: str, header: list[str] | None) -> Iterator[Record]:
     for number, line in _lines(text):
         yield Record(f"{name}:{number}", {"text": line})
 
 
-def _conll(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+def _conll(text: Iterable[str], name: str, header: list[str] | None) -> Iterator[Record]:
     for number, values, fault in conll_rows(text):
         yield Record(f"{name}:{number}", values, fault)
 
 
-def _squad(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
+def _squad(text: Iterable[str], name: str, header: list[str] | None) -> Iterator[Record]:
     try:
-        for article in json.loads(text)["data"]:
+        for article in json.loads("".join(text))["data"]:
             for paragraph in article["paragraphs"]:
                 for asked in paragraph["qas"]:
                     answers = [(each["text"], each["answer_start"]) for each in asked["answers"]]
@@ -166,13 +184,16 @@ def _squad(text: str, name: str, header: list[str] | None) -> Iterator[Record]:
         ) from error
 
 
-def _parquet(data: bytes, name: str) -> Iterator[Record]:
+def _parquet(file: BinaryIO, name: str) -> Iterator[Record]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     number = 0
     try:
-        for batch in pq.ParquetFile(pa.BufferReader(data)).iter_batches(1000) if data else ():
+        if not file.seek(0, io.SEEK_END):  # no byte is no row
+            return
+        # a column is read piece by piece: without a size, a row group's all at once
+        for batch in pq.ParquetFile(file, buffer_size=PIECE, pre_buffer=False).iter_batches(BATCH):
             for values in batch.to_pylist():
                 number += 1
                 yield Record(f"{name}:row {number}", values)
@@ -209,13 +230,16 @@ class Columns:
 
     def rows(
         self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
-    ) -> dict[str, list]:
-        """The columns of the schema. Raises CorpusError for the first missing column, else for all bad rows at once."""
+    ) -> Iterator[dict[str, list]]:
+        """The columns of the schema, BATCH rows at a time.
+
+        Raises CorpusError for the first missing column, else for all bad rows at once, after the last of them.
+        """
         target = None if labels is rating_range is None else "rating" if labels is None else "label"
         if target and getattr(self, target) is None:
             raise CorpusError(f"{key}.columns.{target} is null; name the column that holds the {target}")
         made: dict[str, list] = {column: [] for column in ("text", target, self.domain and "domain") if column}
-        faults, seen, asked = [], 0, True
+        faults, bad, seen, asked = [], 0, 0, True
         for record in records:
             if not record.fault and asked:
                 self._check_columns(record, target, key)
@@ -233,24 +257,30 @@ class Columns:
             if not fault and self.domain and not _raw(domain := record.values.get(self.domain) or ""):
                 fault = f"{self.domain} is {domain!r}; every text must have a domain"
             if fault:
-                faults.append(f"{record.place}: {fault}")
-            else:
+                bad += 1
+                if bad <= SHOWN:
+                    faults.append(f"{record.place}: {fault}")
+            elif not bad:  # else no row is wanted any more, only what else is wrong
                 made["text"].append(text)
                 if target:
                     made[target].append(value)
                 if self.domain:
                     made["domain"].append(_raw(domain))
-        if faults:
-            more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+                if len(made["text"]) == BATCH:
+                    yield made
+                    made = {column: [] for column in made}
+        if bad:
+            more = f"\n  and {bad - SHOWN} more" if bad > SHOWN else ""
             raise CorpusError(
-                f"{len(faults)} of {seen} rows cannot be used:\n  " + "\n  ".join(faults[:SHOWN]) + more
+                f"{bad} of {seen} rows cannot be used:\n  " + "\n  ".join(faults) + more
                 + f"\nmend these rows, or {key}.columns, labels or rating_range of this corpus"
             )  # fmt: skip
         if not seen:
             which = f" with {self.keep} ({key}.columns.keep)" if self.keep else ""
             which += f" without {self.leave_out} ({key}.columns.leave_out)" if self.leave_out else ""
             raise CorpusError(f"{key}: no row{which}; at least one is needed")
-        return made
+        if made["text"]:
+            yield made
 
     def keeps(self, record: Record) -> bool:
         """Whether `keep` and `leave_out` want it."""

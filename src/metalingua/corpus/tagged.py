@@ -1,14 +1,14 @@
 """Sentences of words, each with a tag that says what entity it is of."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from metalingua.corpus.corpus import CorpusError
 from metalingua.corpus.table import SHOWN, Record
 from metalingua.limit import OneOf, limited
 
-BLANK = "_"  # in place of a blank within a word
+BLANK = "_"  # in place of blanks within a word, and of a word that is nothing else
 
 
 class TaggedColumns:
@@ -42,7 +42,7 @@ class TaggedColumns:
 
     def rows(
         self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
-    ) -> dict[str, list]:
+    ) -> Iterator[dict[str, list]]:
         """Columns text (the words with blanks between), words and tags. Raises CorpusError for all bad rows at once."""
         from metalingua.problem.tagging import fault, repaired  # not at the top: planning a study needs no torch
 
@@ -89,7 +89,7 @@ class TaggedColumns:
         if not made["text"]:
             which = f" with {self.keep} ({key}.columns.keep)" if self.keep else ""
             raise CorpusError(f"{key}: no sentence{which}; at least one is needed")
-        return made
+        yield made
 
     def _check_columns(self, record: Record, key: str) -> None:
         wanted = {"columns.words": self.words, "columns.tags": self.tags}
@@ -121,10 +121,8 @@ class TaggedColumns:
             return [], [], f"has {len(words)} words and {len(tags)} tags; each word has one"
         if not words:
             return [], [], "the sentence has no word"
-        whole = [BLANK.join(word.split()) for word in words]
-        if not all(whole):
-            return [], [], f"word {whole.index('') + 1} is blank"
-        self.counted["words with blanks in them"] += sum(a != b for a, b in zip(words, whole, strict=True))
+        whole = [BLANK.join(word.split()) or BLANK for word in words]
+        self.counted["words with blanks or nothing in them"] += sum(a != b for a, b in zip(words, whole, strict=True))
         named = []
         for tag in tags:
             mark, dash, kind = tag.strip().partition("-")

@@ -30,6 +30,7 @@ from metalingua.text.tokenizer import Tokenizer
 SCHEMA = 1  # part of the key of kept features: raise it when the same settings would give others
 TABLE = "embedding.weight"  # what the word table is called among what is learned, whatever the model calls it
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
+_STATES: dict[tuple[str, str], FrozenStates] = {}  # of all encoders of a process, by their files and dtype
 LORA = "lora_"  # in the name of every parameter that peft adds
 
 
@@ -267,7 +268,7 @@ class PretrainedEncoder(Encoder):
 
     @cached_property
     def _frozen_states(self) -> FrozenStates:
-        return FrozenStates(self._states_of)
+        return _STATES.setdefault((_checksum(self._files[0]), str(self.dtype)), FrozenStates(self._states_of))
 
     def _shell(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
         """The model's modules for this thread alone, around the tensors of all: functional_call swaps tensors in the

@@ -9,8 +9,12 @@ from typing import Any
 
 from metalingua.result.interval import Interval, mean_over_seeds
 from metalingua.result.run import RunError, read_run
+from metalingua.result.significance import LEVEL, holm, how, reach, sign_flip
+from metalingua.result.source import source
 
-Scores = dict[str, dict[tuple[Any, ...], dict[tuple[Any, ...], float]]]  # row -> column -> which repetition -> score
+Key = tuple[Any, ...]  # what names a column, or a repetition
+Row = Mapping[Key, Mapping[Key, float]]  # column -> which repetition -> score
+Scores = dict[str, dict[Key, dict[Key, float]]]  # label -> its row
 
 
 @dataclass
@@ -22,6 +26,7 @@ class Found:
     episodes: set[int] = field(default_factory=set)  # of each target of each run
     learners: set[str] = field(default_factory=set)  # of any run
     parts: set[int] = field(default_factory=set)  # targets in each mean
+    results: list[Mapping[str, Any]] = field(default_factory=list)  # of each run
 
 
 def across(
@@ -40,7 +45,8 @@ def across(
     columns   keys of the config whose values name a column, after the target's title: "task.label_order";
               "target.shots", "target.ways": what the target has of its own
     over      keys of the config that tell repetitions of one cell apart: "seed", "classes"
-    minus     a row: then each cell is the difference to it, paired by repetition; bold where 0 is not in its interval
+    minus     a row: then each cell is the difference to it, paired by repetition; bold where 0 is not in its interval,
+              starred where p is at most 0.05 by a sign-flip test over repetitions, after Holm over all cells
     mean      True: one column for all targets of a run that are of that column, the mean over them
     learners  names in the runs' settings, the others are left out; none given: all
 
@@ -62,13 +68,15 @@ def across(
     names = [] if mean else ["target"]
     names += [key.rpartition(".")[2] for key in columns]
     lines = ["| | " + " | ".join(_head(names, each) for each in heads) + " |", "| --- |" + " ---: |" * len(heads)]
-    ordered = sorted(found.scores.items(), key=lambda item: (-_mean(item[1]), item[0]))
+    ordered: list[tuple[str, Row]] = sorted(found.scores.items(), key=lambda item: (-_mean(item[1]), item[0]))
+    if minus:
+        ordered = [(label, _less(row, found.scores[minus])) for label, row in ordered if label != minus]
+    starred, tested = _tested([row for _, row in ordered]) if minus else (set(), [])
     for label, row in ordered:
-        if label == minus:
-            continue
-        cells = [_cell(row.get(each, {}), found.scores[minus].get(each, {}) if minus else None) for each in heads]
+        cells = [_cell(row.get(each, {}), minus is not None) for each in heads]
+        cells = [text + r"\*" * ((id(row), each) in starred) for text, each in zip(cells, heads, strict=True)]
         lines.append(f"| {label.replace('|', chr(92) + '|')} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *_notes(found, over, minus, mean)]) + "\n"
+    return "\n".join([*lines, "", *_notes(found, over, minus, mean, tested)]) + "\n"
 
 
 def _add(
@@ -100,6 +108,7 @@ def _add(
         if target["metric"] != "accuracy":
             raise RunError(f"{path}: {name} is judged by {target['metric']}; this table is of accuracies")
         found.episodes.add(target["episodes"])
+    found.results.append(result)
     found.targets.add(tuple(sorted(result["targets"])))
     scores = 100 * frame.groupby(["learner", "target"])["accuracy"].mean()
     found.learners.update(result["settings"])
@@ -137,18 +146,32 @@ def _mean(row: Mapping[tuple[Any, ...], Mapping[tuple[Any, ...], float]]) -> flo
     return sum(sum(cell.values()) / len(cell) for cell in row.values()) / len(row)
 
 
-def _cell(mine: Mapping[tuple[Any, ...], float], other: Mapping[tuple[Any, ...], float] | None) -> str:
-    if other is not None:
-        mine = {key: score - other[key] for key, score in mine.items() if key in other}
+def _less(row: Row, other: Row) -> Row:
+    """`row` minus `other`, of the repetitions that both have."""
+    return {
+        head: {key: score - other[head][key] for key, score in cell.items() if key in other.get(head, {})}
+        for head, cell in row.items()
+    }
+
+
+def _tested(rows: Sequence[Row]) -> tuple[set[tuple[int, Key]], list[int]]:
+    """((id of the row, column) of the differences whose p is at most LEVEL after Holm over all of them; repetitions of
+    each). One repetition is no test."""
+    cells = [((id(row), head), [*cell.values()]) for row in rows for head, cell in row.items() if len(cell) > 1]
+    adjusted = holm([float(sign_flip(values)) for _, values in cells]) if cells else ()
+    return {place for (place, _), p in zip(cells, adjusted, strict=True) if p <= LEVEL}, [len(v) for _, v in cells]
+
+
+def _cell(mine: Mapping[Key, float], difference: bool) -> str:
     if not mine:
         return "–"
-    sign = "" if other is None else "+"
+    sign = "+" if difference else ""
     if len(mine) == 1:
         return _number(next(iter(mine.values())), sign)
     interval: Interval = mean_over_seeds(list(mine.values()))
     low, high = (_number(end, sign) for end in (interval.low, interval.high))
     text = f"{_number(interval.estimate, sign)} [{low}, {high}]"
-    return f"**{text}**" if other is not None and interval.excludes_zero else text
+    return f"**{text}**" if difference and interval.excludes_zero else text
 
 
 def _number(value: float, sign: str) -> str:
@@ -156,7 +179,8 @@ def _number(value: float, sign: str) -> str:
     return (text[-3:] if sign and float(text) == 0 else text).replace("-", "−")
 
 
-def _notes(found: Found, over: Sequence[str], minus: str | None, mean: bool) -> list[str]:
+def _notes(found: Found, over: Sequence[str], minus: str | None, mean: bool, tested: Sequence[int]) -> list[str]:
+    """`tested` has the repetitions of each difference that is tested."""
     counts = sorted({len(cell) for row in found.scores.values() for cell in row.values()})
     runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     what = (
@@ -173,4 +197,8 @@ def _notes(found: Found, over: Sequence[str], minus: str | None, mean: bool) -> 
         f"{next(iter(found.episodes)):,} test episodes a target and run"
         + (f", mean over {'/'.join(map(str, sorted(found.parts)))} targets." if mean else ".")
     )
+    if tested:
+        most, tests = max(tested), len(tested)  # of cells with fewer repetitions less can be said
+        said.append(f"p: {how(most, 'runs', tests)}. " + reach(most, "runs", tests).replace("*", r"\*"))
+    said.append(source(found.results).line)
     return [f"{line}<br>" for line in said[:-1]] + said[-1:]

@@ -16,11 +16,13 @@ def cells(markdown: str) -> tuple[list[list[str]], list[str]]:
     rows, notes = [], []
     for line in markdown.splitlines():
         if line.startswith("|"):
-            found = [each.strip().replace(r"\|", "|") for each in re.split(r"(?<!\\)\|", line)[1:-1]]
+            found = [
+                each.strip().replace(r"\|", "|").replace(r"\*", "*") for each in re.split(r"(?<!\\)\|", line)[1:-1]
+            ]
             if not all(re.fullmatch(r":?-+:?", each) for each in found):
                 rows.append(found)
         elif line.strip():
-            notes.append(line.removesuffix("<br>"))
+            notes.append(line.removesuffix("<br>").replace(r"\*", "*"))
     return rows, notes
 
 

@@ -1,11 +1,12 @@
 """Runs that differ in a few settings: what each reached on meta-validation."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from metalingua.result.run import RunError, read_run
+from metalingua.result.source import source
 
 
 def grid(paths: Sequence[Path], keys: Sequence[str]) -> str:
@@ -16,9 +17,10 @@ def grid(paths: Sequence[Path], keys: Sequence[str]) -> str:
     keys    of the config: "learner.step_size", "optimizer.lr"
     """
     rows: dict[str, dict[tuple[Any, ...], float]] = defaultdict(dict)
-    episodes, seeds = set(), set()
+    episodes, seeds, results = set(), set(), []
     for path in paths:
-        label, values, score, facts = _found(path, keys)
+        result, label, values, score, facts = _found(path, keys)
+        results.append(result)
         if values in rows[label]:
             raise RunError(f"{path}: another run of {label} has the same {', '.join(keys)}; keep one of them")
         rows[label][values] = score
@@ -36,11 +38,12 @@ def grid(paths: Sequence[Path], keys: Sequence[str]) -> str:
         cells = [f"**{cell}**" if row.get(each) == best else cell for cell, each in zip(cells, columns, strict=True)]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     note = f"Best mean score on meta-validation, %, of seed {seeds.pop()}; {episodes.pop()} episodes a task."
-    return "\n".join([*lines, "", note]) + "\n"
+    note += " One run a cell, and the best of its validations: no interval, no test.<br>"
+    return "\n".join([*lines, "", note, source(results).line]) + "\n"
 
 
-def _found(path: Path, keys: Sequence[str]) -> tuple[str, tuple[Any, ...], float, tuple[int, int]]:
-    """Label, values of `keys`, best validation score; validation episodes a task and seed."""
+def _found(path: Path, keys: Sequence[str]) -> tuple[Mapping[str, Any], str, tuple[Any, ...], float, tuple[int, int]]:
+    """Result, label, values of `keys`, best validation score; validation episodes a task and seed."""
     from omegaconf import OmegaConf
 
     result, _ = read_run(path)
@@ -56,4 +59,4 @@ def _found(path: Path, keys: Sequence[str]) -> tuple[str, tuple[Any, ...], float
     if not history:
         raise RunError(f"{path}: {name} was not meta-trained in this run, so it has no validation to compare")
     label, score = result["settings"][name]["label"], max(score for _, _, score in history)
-    return label, values, score, (config["episodes"]["validation"], result["seed"])
+    return result, label, values, score, (config["episodes"]["validation"], result["seed"])

@@ -20,7 +20,8 @@ Config = Mapping[str, Any]  # of a whole run; plain containers
 IRRELEVANT = (
     "name", "logger", "paths", "rerun", "checkpoint_every", "engine", "corpus.cache",
     "model.cache", "model.source.cache", "text.source.cache", "optimizer.fused", "optimizer.foreach",
-    *(f"trainer.{key}" for key in ("accelerator", "devices", "profiler", "log_every_n_steps", "enable_model_summary")),
+    *(f"trainer.{key}" for key in ("accelerator", "devices", "strategy", "profiler", "log_every_n_steps",
+                                   "enable_model_summary")),
 )  # fmt: skip
 
 KEY = "model.init_from"

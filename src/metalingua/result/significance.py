@@ -76,6 +76,22 @@ def enough(tests: int) -> int:
     return next(n for n in range(2, 1024) if tests * 2 / 2**n <= LEVEL)
 
 
+def how(n: int, of: str, tests: int) -> str:
+    """The test of n differences of seeds, episodes, ... (`of`), in words."""
+    return f"{'exact sign-flip test' if exact(n) else 'sign-flip test'} over {n} {of}, Holm over {tests} differences"
+
+
+def reach(n: int, of: str, tests: int) -> str:
+    """What a star means; or that none can be there, since n differences are too few for so many tests."""
+    least, after = smallest(n), smallest(n, tests)
+    if after <= LEVEL:
+        return f"*: p is {LEVEL} or less after Holm."
+    return (
+        f"A sign-flip test over {n} {of} cannot go below p = {least:.2g} (two-sided), after Holm over {tests} "
+        f"differences not below {after:.2g}: here it can find nothing; that takes {enough(tests)} {of}."
+    )
+
+
 def holm(p: Sequence[float] | numpy.ndarray) -> numpy.ndarray:
     """p after Holm's step-down adjustment [..., tests], same order: called significant at 0.05 or less, the chance of
     one false call or more in a row of tests is at most 0.05, however they depend on each other.

@@ -42,7 +42,7 @@ def source(results: Sequence[Mapping[str, Any]]) -> Source:
     """Of runs that share a table, hence their data."""
     packages = dict.fromkeys(name for result in results for name in result.get("versions") or ())
     return Source(
-        runs=[result["hash"] for result in results],
+        runs=list(dict.fromkeys(result["hash"] for result in results)),
         commits=list(dict.fromkeys(result["commit"] for result in results if result.get("commit"))),
         data={name: checksum[:SHORT] for name, checksum in (results[0].get("data") or {}).items()},
         versions={

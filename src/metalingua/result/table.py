@@ -11,7 +11,7 @@ from metalingua.result.interval import FEWEST_EPISODES, Interval, bootstrap_over
 from metalingua.result.metric import Metric
 from metalingua.result.paired import Run, Seen, agree, episodes_of, metric_of
 from metalingua.result.run import RunError
-from metalingua.result.significance import LEVEL, Significance, enough, exact, holm, sign_flip, smallest
+from metalingua.result.significance import Significance, holm, how, reach, sign_flip
 from metalingua.result.source import Source, source
 
 if TYPE_CHECKING:
@@ -180,8 +180,7 @@ def _test(seen: Sequence[Seen], tests: int) -> str:
     if not tests:
         return ""
     n, of = (len(seen), "seeds") if len(seen) > 1 else (len(next(iter(seen[0].values()))), "episodes")
-    how = "exact sign-flip test" if exact(n) else "sign-flip test"
-    return f"{how} over {n} {of}, Holm over {tests} differences"
+    return how(n, of, tests)
 
 
 def _notes(
@@ -205,14 +204,7 @@ def _notes(
     if tests:
         notes.append("Differences are paired, over the same episodes; bold: the 95 % interval excludes 0.")
         n, of = (seeds, "seeds") if seeds > 1 else (episodes, "episodes")
-        least, after = smallest(n), smallest(n, tests)
-        if after <= LEVEL:
-            notes.append(f"*: p is {LEVEL} or less after Holm.")
-        else:
-            notes.append(
-                f"A sign-flip test over {n} {of} cannot go below p = {least:.2g} (two-sided), after Holm over {tests} "
-                f"differences not below {after:.2g}: here it can find nothing; that takes {enough(tests)} {of}."
-            )
+        notes.append(reach(n, of, tests))
     if 1 < seeds < 3:
         notes.append(f"Warning: a t interval over {seeds} seeds says little; run 3 seeds or more.")
     if seeds == 1 and episodes < FEWEST_EPISODES:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metalingua.error import UserError
+from metalingua.study import showing
+from metalingua.study.options import launching, outputs, planned, pool, root
 
 if TYPE_CHECKING:
     from metalingua.study.plan import Plan, Planned
-    from metalingua.study.pool import Pool
 
 Do = Callable[[argparse.Namespace], int]
 FORMATS = ("markdown", "csv", "latex")
@@ -32,13 +32,14 @@ def add(parser: argparse.ArgumentParser) -> None:
         made.add_argument("--outputs", type=Path, metavar="FOLDER", help="where runs live (paths.outputs)")
         return made
 
-    def launching(made: argparse.ArgumentParser) -> None:
-        made.add_argument("--slots", type=int, help="runs at once; else one for every two cores")
+    def mirrored(made: argparse.ArgumentParser) -> None:
         made.add_argument(
-            "--devices", type=int, nargs="+", default=[], metavar="GPU", help="given to the slots in turn"
+            "--wandb",
+            nargs="?",
+            const="metalingua",
+            metavar="PROJECT",
+            help="send it to Weights & Biases as an artifact, in the group of the study's runs (metalingua)",
         )
-        made.add_argument("--minutes", type=float, help="time limit of a run")
-        made.add_argument("--retries", type=int, default=1, help="how often a killed run is started again (1)")
 
     plan = command("plan", _plan, "compose and check every run, freeze configs and commit, say what it will cost")
     plan.add_argument("--list", action="store_true", help="every run, a line each")
@@ -56,10 +57,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     table.add_argument("--run", action="store_true", help="do what is missing first")
     table.add_argument("--name", default="*", help="pattern of table names")
     table.add_argument("--format", choices=FORMATS, help="print in this format instead of writing")
+    mirrored(table)
     launching(table)
-    report = command("report", _report, "one HTML page with tables, figures and configs, that needs no network")
+    report = command("report", showing.report, "one HTML page with tables, figures and configs, that needs no network")
     report.add_argument("--output", type=Path, metavar="FILE", help="else outputs/studies/NAME/report.html")
-    compare = command("compare", _compare, "hold the runs that are done against the numbers that the study expects")
+    mirrored(report)
+    compare = command(
+        "compare", showing.compare, "hold the runs that are done against the numbers that the study expects"
+    )
     compare.add_argument("--write", action="store_true", help="take what is done as what is expected from now on")
     compare.add_argument("--kept", action="store_true", help="of the kept runs, whatever version they are of")
     ablate = command(
@@ -84,32 +89,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     clean.add_argument("--yes", action="store_true", help="delete; without it, only say what would go")
 
 
-def root() -> Path:
-    """The folder with conf/, train.py and experiments/, from here or above. Raises UserError."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "conf" / "train.yaml").is_file() and (folder / "train.py").is_file():
-            return folder
-    raise UserError(f"{here} is not in a checkout of metalingua: no conf/train.yaml and train.py here or above")
-
-
-def _planned(options: argparse.Namespace) -> "Plan":
-    from metalingua.study.plan import plan
-    from metalingua.study.study import find
-
-    at = root()
-    return plan(find(at, options.study), at / "conf", options.outputs)
-
-
-def _outputs(options: argparse.Namespace) -> Path:
-    return options.outputs or Path("outputs")
-
-
 def _plan(options: argparse.Namespace) -> int:
     from metalingua.study.plan import file_of, freeze
 
-    made = _planned(options)
-    file = file_of(made.study, _outputs(options))
+    made = planned(options)
+    file = file_of(made.study, outputs(options))
     freeze(made, file)
     print(made.study.question)
     if options.list:
@@ -145,21 +129,12 @@ def _summary(made: "Plan") -> None:
         print(f"About {duration(seconds)} of one slot, from the {known} runs that are done")
 
 
-def _pool(options: argparse.Namespace) -> "Pool":
-    from metalingua.study.pool import Pool
-
-    try:
-        return Pool(options.slots, options.devices, options.minutes, options.retries)
-    except ValueError as error:
-        raise UserError(str(error).replace("hydra.launcher.", "--")) from error
-
-
 def _run(options: argparse.Namespace) -> int:
     from metalingua.study.plan import TO_DO, drift, file_of, freeze
     from metalingua.study.study import StudyError
 
-    made = _planned(options)
-    file = file_of(made.study, _outputs(options))
+    made = planned(options)
+    file = file_of(made.study, outputs(options))
     if not file.exists():
         freeze(made, file)
     elif changed := drift(made, file):
@@ -181,7 +156,7 @@ def _run(options: argparse.Namespace) -> int:
         code = _launch(options, made.study.name, todo) or code
         if code or not made.waiting:
             break
-        made = _planned(options)  # those that waited know what they start from
+        made = planned(options)  # those that waited know what they start from
     if not todo:
         print(f"Nothing to {options.command}: no run is {' or '.join(states)}")
     _keep(made)
@@ -219,14 +194,14 @@ def _launch(options: argparse.Namespace, group: str, todo: Sequence["Planned"]) 
             words.append(f"paths.outputs={options.outputs}")
         command = (sys.executable, str(root() / "train.py"), *words)
         given.append((name, command, OmegaConf.create({**each.config, **again})))
-    outcomes = launch(_pool(options), given)
+    outcomes = launch(pool(options), given)
     return 0 if all(each.state == "done" for each in outcomes) else 1
 
 
 def _status(options: argparse.Namespace) -> int:
     from metalingua.study.pool import LOG
 
-    made = _planned(options)
+    made = planned(options)
     print(made.study.question)
     for grid in made.study.grids:
         mine = made.of([grid])
@@ -242,87 +217,11 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _table(options: argparse.Namespace) -> int:
-    from fnmatch import fnmatchcase
-
-    from metalingua.result.page_part import rewrite
-    from metalingua.result.run import write_atomically
-    from metalingua.study.study import StudyError
-    from metalingua.study.tables import make, runs_of
-
     if options.run:
         options.only, options.command = "*", "run"
         if code := _run(options):
             return code
-    made = _planned(options)
-    chosen = [table for name, table in made.study.tables.items() if fnmatchcase(name, options.name)]
-    if not chosen:
-        raise StudyError(
-            f"{made.study.name} has no table {options.name}; there is {', '.join(made.study.tables) or 'none'}"
-        )
-    told: list[str] = []
-    for table in chosen:
-        paths, notes = runs_of(made, made.study.of(table.of))
-        for note in notes:
-            if note not in told:
-                print(f"note: {note}", file=sys.stderr)
-                told.append(note)
-        done = make(paths, table)
-        if options.format:
-            print({"markdown": done.markdown, "csv": done.csv, "latex": done.latex}[options.format], end="")
-            continue
-        folder = _outputs(options) / "studies" / made.study.name / "tables"
-        for suffix, text in (("md", done.markdown), ("csv", done.csv), ("tex", done.latex)):
-            write_atomically(folder / f"{table.name}.{suffix}", text.encode())
-        for file in table.into:
-            rewrite(made.study.folder / file, table.name, done.markdown)
-        into = ", ".join(str((made.study.folder / file).resolve().relative_to(root())) for file in table.into)
-        print(f"{table.name}: {len(paths)} runs, in {into or 'no page'}, and as md, csv and tex in {folder}")
-    return 0
-
-
-def _report(options: argparse.Namespace) -> int:
-    from metalingua.result.run import write_atomically
-    from metalingua.study.report import report
-
-    made = _planned(options)
-    text, notes = report(made)
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
-    file = options.output or _outputs(options) / "studies" / made.study.name / "report.html"
-    write_atomically(file, text.encode())
-    print(f"{file}  ({len(text) / 1e6:.1f} MB, needs no network)")
-    return 0
-
-
-def _compare(options: argparse.Namespace) -> int:
-    from metalingua.study import expected
-    from metalingua.study.tables import runs_of
-
-    made = _planned(options)
-    file = made.study.folder / expected.FILE
-    of = {}
-    for grid in made.study.grids:
-        kept = sorted(path.parent for path in (made.study.folder / grid).glob("*/result.json"))
-        fresh = [each.run.path for each in made.of([grid]) if each.run.done]
-        paths = kept if options.kept else fresh or runs_of(made, [grid])[0]
-        if paths:
-            of[grid] = paths
-    found, minutes = expected.numbers(of)
-    if options.write:
-        expected.write(file, found, minutes)
-        print(f"{file}: {len(found)} numbers of {sum(map(len, of.values()))} runs, {minutes:.0f} minutes")
-        return 0
-    drifts = expected.compare(expected.read(file), found)
-    off = [each for each in drifts if each.found and not each.within]
-    missing = [each for each in drifts if each.found is None]
-    for each in (*off, *missing):
-        one, now = each.expected, each.found
-        what = "not done" if now is None else f"found {now.value:.1f} +- {now.tolerance:.1f}"
-        print(f"{'missing' if now is None else 'OFF'}: {one.grid}, {one.config}, {one.target}, {one.learner}: expected "
-              f"{one.value:.1f} +- {one.tolerance:.1f}, {what}")  # fmt: skip
-    print(f"{len(drifts) - len(off) - len(missing)} of {len(drifts)} numbers are as expected, {len(off)} are off, "
-          f"{len(missing)} are not there")  # fmt: skip
-    return 1 if off else 0
+    return showing.table(options)
 
 
 def _ablate(options: argparse.Namespace) -> int:
@@ -367,7 +266,7 @@ def _search(options: argparse.Namespace) -> int:
     folder = searching.find(at, options.study)
     with composer(at / "conf") as compose:
         search, question = searching.read(folder, compose, options.outputs)
-        home = _outputs(options) / "studies" / search.name
+        home = outputs(options) / "studies" / search.name
         file = home / searching.FROZEN
         print(question)
         if options.what == "plan" or (options.what == "run" and not file.exists()):
@@ -379,16 +278,16 @@ def _search(options: argparse.Namespace) -> int:
                 f"{lines}\ngo on from that version, or plan anew: metalingua study search {folder.name} plan"
             )
         if options.what == "run":
-            pool = _pool(options)
-            evaluate = searching.in_pool(search, compose, pool, at / "train.py", options.outputs)
-            searching.go(search, home, pool.slots, evaluate)
+            slots = pool(options)
+            evaluate = searching.in_pool(search, compose, slots, at / "train.py", options.outputs)
+            searching.go(search, home, slots.slots, evaluate)
         for line in searching.best(search, home):
             print(line)
     return 0
 
 
 def _clean(options: argparse.Namespace) -> int:
-    made = _planned(options)
+    made = planned(options)
     gone = [each for each in made.runs if each.run.path.is_dir() and (options.all or each.state == "kept")]
     busy = [each for each in gone if each.run.busy]
     gone = [each for each in gone if each not in busy]

@@ -16,7 +16,10 @@ KINDS = {  # kind of table -> what it may be given, besides `of`, `kind` and `in
     "targets": set(),
     "across": {"rows", "columns", "over", "minus", "mean", "learners"},
     "grid": {"keys"},
+    "equal_cost": {"by"},
 }
+
+BY = ("seconds", "flops")  # what a cost may be
 
 
 class StudyError(UserError):
@@ -29,8 +32,8 @@ class Table:
 
     of    pattern of grid names
     kind  "targets": one table a target, a row a learner; "across": several models or tasks side by side; "grid": a
-          sweep, judged on meta-validation
-    how   as the function of that kind takes it: result.across.across, result.grid.grid
+          sweep, judged on meta-validation; "equal_cost": what each learner had reached there, by: seconds or flops
+    how   as the function of that kind takes it: result.across.across, result.grid.grid, result.equal_cost.equal_cost
     """
 
     name: str
@@ -123,6 +126,8 @@ def _table(file: Path, name: str, given: Any, grids: Mapping[str, Any]) -> Table
     if unknown := set(how) - KINDS[kind]:
         takes = ", ".join(sorted(KINDS[kind])) or "nothing more"
         raise StudyError(f"{at} has {', '.join(sorted(unknown))}; a table of kind {kind} takes {takes}")
+    if kind == "equal_cost" and how.get("by") not in BY:
+        raise StudyError(f"{at}.by is {how.get('by')!r}; it must be {' or '.join(BY)}")
     if not any(fnmatch.fnmatchcase(grid, of) for grid in grids):
         raise StudyError(f"{at}.of is {of}, which is no grid; there is {', '.join(grids)}")
     return Table(name, of, kind, how, tuple(Path(each) for each in into))

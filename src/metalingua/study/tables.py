@@ -6,9 +6,10 @@ from pathlib import Path
 
 from metalingua.result.across import across
 from metalingua.result.cells import as_csv, as_latex
+from metalingua.result.equal_cost import equal_cost
 from metalingua.result.grid import grid
 from metalingua.result.printed import csv, latex, markdown
-from metalingua.result.run import RunError, read_run
+from metalingua.result.run import RunError, read_result, read_run
 from metalingua.result.table import tables
 from metalingua.study.plan import Plan, older, why
 from metalingua.study.study import Table
@@ -57,6 +58,8 @@ def make(paths: Sequence[Path], table: Table) -> Made:
         return Made(markdown(found), csv(found), latex(found))
     if table.kind == "grid":
         text = grid(paths, **table.how)
+    elif table.kind == "equal_cost":
+        text = equal_cost([read_result(path) for path in paths], **table.how)
     else:
         text = across(paths, **{"rows": [], "columns": [], **table.how})
     return Made(text, as_csv(text), as_latex(text))

@@ -121,6 +121,7 @@ class TaggedTask(Sequences):
     @property
     def fixed_read(self) -> np.ndarray:
         """The fixed queries of which a word is read."""
+        assert self.fixed is not None
         return np.array([i for i in self.fixed if self.readings[i]])
 
     def require(self, split: str, shots: int, queries: int) -> None:

@@ -65,7 +65,7 @@ class Rule:
     fixed_queries    in place of `queries` drawn anew for every episode: the keys of `FixedQueries`
     weight   how often meta-training draws the corpus, against the weights of others; of its tasks the largest counts
     loss_weight   what the loss of an episode counts in meta-training: kinds of answer have losses of other sizes
-    metric   what tables are about, where not what they are for this kind of answer: macro_f1, pearson
+    metric   what tables are about, where not what they are for this kind of answer: macro_f1, pearson, chrf
     beam     of translations: hypotheses that are kept while one is made
     title, note   what a table calls the task, and what stands under the table
     """
@@ -83,7 +83,7 @@ class Rule:
     weight: Annotated[float, Above(0)] = 1.0
     loss_weight: Annotated[float, Above(0)] = 1.0
     beam: Annotated[int, AtLeast(1)] = 4
-    metric: Annotated[str, OneOf("macro_f1", "pearson")] | None = None
+    metric: Annotated[str, OneOf("macro_f1", "pearson", "bleu", "chrf")] | None = None
     title: str | None = None
     note: str | None = None
 

@@ -21,12 +21,12 @@ class Translations(Sequences):
     """A task of parallel text in one direction. An episode is that many sentences with their translations.
 
     targets    [texts] translations, as written
-    language   code of the language that they are in
+    languages  [texts] codes of the languages that they are in: one, but for fixed queries of another direction
     beam       as in `Rule`
     """
 
     targets: list[str] = field(default_factory=list)
-    language: str = ""
+    languages: list[str] = field(default_factory=list)
     beam: int = 1
     _problem: Translation | None = None
 
@@ -37,7 +37,6 @@ class Translations(Sequences):
                 f"task {name}: cuts, rating, classes or ways is given, and {rule.corpus} is parallel text, which is "
                 "translated: take it out"
             )
-        languages = sorted(set(held["target_language"]))
         return cls(
             name,
             rule.corpus,
@@ -54,7 +53,7 @@ class Translations(Sequences):
             shots=rule.shots,
             queries=rule.queries,
             targets=list(held["target"]),
-            language=languages[0] if languages else "",
+            languages=list(held["target_language"]),
             beam=rule.beam,
         )
 
@@ -72,18 +71,19 @@ class Translations(Sequences):
 
         Of both, the first `max_length` tokens, the tag among those of the translation; one that is cut has no end.
         """
-        begin, end = (tokenizer.vocabulary.get(each) for each in (tag(self.language), END))
-        if begin is None or end is None:
-            known = ", ".join(getattr(tokenizer, "languages", ())) or "none"
+        known = tokenizer.vocabulary
+        if missing := [each for each in dict.fromkeys(self.languages) if END not in known or tag(each) not in known]:
+            has = ", ".join(getattr(tokenizer, "languages", ())) or "none"
             raise UserError(
-                f"task {self.name} translates into {self.language!r}, and the tokenizer has no tag of it (it has "
-                f"{known}): take text=joint and name the language in text.languages"
+                f"task {self.name} translates into {missing[0]!r}, and the tokenizer has no tag of it (it has {has}): "
+                "take text=joint and name the language in text.languages"
             )
+        end = known[END]
         self._problem = Translation(
             tokenizer.size,
             end=end,
-            words=(len(getattr(tokenizer, "languages", ())) + end + 1, len(tokenizer.vocabulary)),
-            language=self.language,
+            words=(end + 1 + len(getattr(tokenizer, "languages", ())), len(known)),
+            language=self.languages[-1],  # of fixed queries, if there are some
             beam=self.beam,
             longest=max_length,
             text=tokenizer.text,
@@ -91,20 +91,17 @@ class Translations(Sequences):
         if self.metric:
             self._problem = replace(self._problem, metric=self.metric)
         sources, targets = (tokenizer.encode(texts, max_length) for texts in (self.texts, self.targets))
-        for source, target, text, gold in zip(sources, targets, self.texts, self.targets, strict=True):
+        rows = zip(sources, targets, self.languages, self.texts, self.targets, strict=True)
+        for source, target, language, text, gold in rows:
             said = target[: max_length - 1]
             following = np.append(target, end)[:max_length]
-            tokens = np.concatenate([source, [begin], said]).astype(np.int32)
+            tokens = np.concatenate([source, [known[tag(language)]], said]).astype(np.int32)
             places = len(source) + np.arange(len(following))
             yield [Reading(tokens, places, following.astype(np.int64), text, gold, len(source))]
 
     def fix_queries(self, asked: Task, each: int | None) -> None:
+        """Of `asked`, which may translate into another language: then they say what is left of that direction."""
         assert isinstance(asked, Translations)
-        if asked.language != self.language:
-            raise UserError(
-                f"task {self.name} translates into {self.language}, and its fixed_queries.corpus {asked.corpus} into "
-                f"{asked.language}: both must be of one direction"
-            )
         first = sorted(range(len(asked.texts)), key=lambda i: position(asked.texts[i]))[:each]
         if each is not None and len(first) < each:
             raise UserError(
@@ -114,6 +111,7 @@ class Translations(Sequences):
         self.fixed = len(self.texts) + np.arange(len(first))
         self.texts += [asked.texts[i] for i in sorted(first)]
         self.targets += [asked.targets[i] for i in sorted(first)]
+        self.languages += [asked.languages[i] for i in sorted(first)]
         self.labels = np.zeros(len(self.texts), dtype=np.int64)
         self.queries = len(first)
         if (asked.corpus, asked.domain) != (self.corpus, self.domain):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
+import numpy as np
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
@@ -41,6 +42,10 @@ class JointTokenizer(SubwordTokenizer):
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         tokenizer.decoder = decoders.ByteLevel()
         return tokenizer
+
+    def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
+        self._tokenizer.encode_special_tokens = True  # a text that spells a tag is a text
+        return super().encode(texts, max_length)
 
     def text(self, ids: Iterable[int]) -> str:
         """What `ids` say, special tokens left out."""

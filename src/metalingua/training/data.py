@@ -104,6 +104,9 @@ class EpisodeData(pl.LightningDataModule):
     predict_dataloader = test_dataloader
 
     def _judged(self, split: str) -> EpisodeLoader:
-        """A batch is one round over the tasks of the split. Every process judges all of it, and so knows the means."""
+        """A batch is one round over the tasks of the split. Of several processes the first judges alone: others have
+        a batch of nothing."""
         episodes = self.tasks.episodes(split, self.seed, self.names)
+        if self.trainer and self.trainer.global_rank:
+            return EpisodeLoader(episodes, 1, 0)
         return EpisodeLoader(episodes, self.count[split], len(episodes.tasks))

@@ -14,6 +14,7 @@ from metalingua.limit import OneOf, limited
 from metalingua.result.printed import frame
 from metalingua.result.run import RunDirectory, read_run
 from metalingua.result.table import tables
+from metalingua.result.wandb import opened
 from metalingua.training.metrics import read_metrics
 
 log = logging.getLogger(__name__)
@@ -43,34 +44,28 @@ class Wandb:
             log.warning("W&B cannot be reached (%s); the run goes on, its files hold everything", error)
             return []
 
-    def failed(self) -> None:
-        """Tell W&B, where it follows this run, that it did not finish; of a killed one it notices by itself."""
-        wandb = sys.modules.get("wandb")
-        if wandb is not None and wandb.run is not None:
-            with contextlib.suppress(Exception):  # as for the rest of W&B: not worth hiding why the run failed
+    def failed(self, run: RunDirectory, config: dict[str, Any]) -> None:
+        """Tell W&B that the run did not finish: live where it follows; offline, as one W&B folder with the history so
+        far, which the finished run replaces. Of a killed run an online W&B notices by itself."""
+        with contextlib.suppress(Exception):  # as for the rest of W&B: not worth hiding why the run failed
+            if self.mode == "offline":
+                with self._opened(run, config) as mirror:
+                    _history(run, mirror)
+                    mirror.summary["status"] = run.status()
+                    mirror.finish(exit_code=1)
+            elif (wandb := sys.modules.get("wandb")) is not None and wandb.run is not None:
                 wandb.finish(exit_code=1)
 
     def finish(self, run: RunDirectory, config: dict[str, Any]) -> None:
         """Send the finished run: config, numbers, tables, figures. Offline, its history too, as one W&B folder."""
         if self.mode == "disabled":
             return
-        import wandb
-
-        offline = self.mode == "offline"
-        if offline:
-            shutil.rmtree(run.path / "wandb", ignore_errors=True)  # of a finished run that is done again
         try:
-            settings = wandb.Settings(
-                silent=True,
-                console="off",
-                mode="offline" if offline else "online",
-                x_disable_meta=True,  # the command line: it may hold what config.yaml leaves out
-            )
-            more: dict[str, Any] = {} if offline else {"resume": "allow"}
-            with wandb.init(**self._identity(run), dir=run.path, config=config, settings=settings, **more) as mirror:
-                if offline:
-                    for line in read_metrics(run.metrics):
-                        mirror.log({k: v for k, v in line.items() if k != "step"}, step=line["step"])
+            import wandb
+
+            with self._opened(run, config) as mirror:
+                if self.mode == "offline":
+                    _history(run, mirror)
                 found = read_run(run.path)
                 for target, rows in frame(tables([found])).groupby("target", sort=False):
                     mirror.log({f"table/{target}": wandb.Table(dataframe=rows)})
@@ -80,6 +75,12 @@ class Wandb:
         except Exception as error:
             log.warning("W&B took no copy of the run (%s); %s holds everything", error, run.path)
 
+    def _opened(self, run: RunDirectory, config: dict[str, Any]) -> Any:
+        """W&B's own run of `run`; offline in a new folder, in place of that of an earlier start."""
+        if self.mode == "offline":
+            shutil.rmtree(run.path / "wandb", ignore_errors=True)
+        return opened(self.mode, run.path, config=config, **self._identity(run))
+
     def _identity(self, run: RunDirectory) -> dict[str, Any]:
         return {
             "id": run.path.name,
@@ -88,3 +89,8 @@ class Wandb:
             "entity": self.entity,
             "group": self.group or run.path.parent.name,
         }
+
+
+def _history(run: RunDirectory, mirror: Any) -> None:
+    for line in read_metrics(run.metrics):
+        mirror.log({key: value for key, value in line.items() if key != "step"}, step=line["step"])

@@ -98,9 +98,10 @@ class SharedParameterModule(pl.LightningModule):
 
     def training_step(self, batch: list[Episode], batch_index: int) -> Tensor:
         loss = self.engine.loss(self.model, self.params, batch, self.episode_loss, self.order, self.vmaps)
-        if not torch.isfinite(loss):
+        whole = self.trainer.strategy.reduce(loss.detach(), reduce_op="mean")  # of all processes: they stop together
+        if not torch.isfinite(whole):
             raise Diverged("the training loss", self.global_step)
-        self.log("train/loss", loss, batch_size=len(batch), prog_bar=True)
+        self.log("train/loss", whole, batch_size=len(batch), prog_bar=True)
         return loss
 
     def configure_gradient_clipping(

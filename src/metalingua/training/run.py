@@ -31,11 +31,13 @@ from metalingua.task.tasks import Tasks
 from metalingua.text.tokenizer import Tokenizer
 from metalingua.training.checkpoint import Checkpoint, WholeFile, read_weights
 from metalingua.training.data import EpisodeData
+from metalingua.training.engine import Engine
 from metalingua.training.flops import flops
 from metalingua.training.judging import Candidate, choose, curve, judge, peak_memory_mib
 from metalingua.training.learners import build, learner_name, learners, left_out, start_of
 from metalingua.training.metrics import MetricsFile
 from metalingua.training.module import MetaLearnerModule, SharedParameterModule
+from metalingua.training.processes import Place, Shared, helped, processes
 from metalingua.training.progress import GradientNorms, Progress, say
 from metalingua.training.refusal import refuse_before_reading, refuse_or_go_on
 from metalingua.training.start import Start
@@ -44,6 +46,7 @@ PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "datasets",
             "transformers", "peft")  # fmt: skip
 
 
+HELPER = {"callbacks": [], "logger": False, "enable_progress_bar": False, "profiler": None}  # it writes nothing
 COUNTED = 4  # meta-training tasks whose operations are counted
 GO_ON = "the same command goes on from the last checkpoint"
 
@@ -109,17 +112,25 @@ def execute(cfg: DictConfig, reading: Reading | None = None) -> RunDirectory:
             with contextlib.suppress(UserError):  # the disk that stopped the run may not take this either
                 state = "interrupted" if isinstance(error, Interrupted) else "failed"
                 run.set_status(state, message=str(error).partition("\n")[0])
-            instantiate(cfg.logger).failed()
+            instantiate(cfg.logger).failed(run, without_secrets(config))
             raise
         _mirror(cfg, config, run)
     return run
 
 
 class Training:
-    """The module, its data and its trainer, built but not begun: nothing is written yet."""
+    """The module, its data and its trainer, built but not begun: nothing is written yet.
 
-    def __init__(self, cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Reading):
+    place  of this process among those of trainer=ddp; None: it is the run's own
+    """
+
+    def __init__(
+        self, cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Reading, place: Place | None = None
+    ):
         self.cfg, self.run, tasks = cfg, run, reading.tasks
+        self.place = place or Place(processes(cfg))
+        if self.place.world_size() > 1:
+            config = {**config, "engine": share(config)}
         accumulated = cfg.trainer.get("accumulate_grad_batches", 1)  # batches a step
         self.module = build_module(cfg, config, reading)
         self.data = EpisodeData(tasks, seed=cfg.seed, steps=cfg.steps * accumulated, meta_batch=cfg.meta_batch,
@@ -132,23 +143,28 @@ class Training:
         except ValueError as error:
             raise UserError(f"optimizer: {error}") from error
         self.keeper = Checkpoint(run, cfg.checkpoint_every, {"commit": commit(), "data": tasks.checksums()})
-        logger = instantiate(cfg.logger)
         self.trainer = build_trainer(
             cfg,
             default_root_dir=str(run.path),
             val_check_interval=cfg.validate_every * accumulated,
-            callbacks=[
-                MetricsFile(run.metrics, cfg.trainer.log_every_n_steps),
-                self.keeper,
-                *([Progress()] * cfg.trainer.get("enable_progress_bar", True)),
-                *([GradientNorms()] * logger.gradient_norms),
-            ],
-            logger=logger.live(run),
             plugins=[WholeFile()],
             enable_checkpointing=False,
             inference_mode=False,  # adapting takes gradients in validation too
             num_sanity_val_steps=0,
+            strategy=Shared(cluster_environment=self.place) if self.place.world_size() > 1 else "auto",
+            **(HELPER if self.place.global_rank() else self._followers()),
         )
+
+    def _followers(self) -> dict[str, Any]:
+        """What of a Trainer writes, validates and tells."""
+        cfg, run, logger = self.cfg, self.run, instantiate(self.cfg.logger)
+        callbacks = [
+            MetricsFile(run.metrics, cfg.trainer.log_every_n_steps),
+            self.keeper,
+            *([Progress()] * cfg.trainer.get("enable_progress_bar", True)),
+            *([GradientNorms()] * logger.gradient_norms),
+        ]
+        return {"callbacks": callbacks, "logger": logger.live(run)}
 
     def parameters(self) -> dict[str, torch.Tensor]:
         """Train, or what is left of it: the parameters that did best on meta-validation. Fresh ones for a learner that
@@ -169,7 +185,9 @@ class Training:
             say("[yellow]Code or data changed[/] since this run was cut: it begins anew")
         if at < cfg.steps:
             say(f"Meta-training [bold]{self.module.learner.label}[/], seed {cfg.seed}" + f", from step {at}" * (at > 0))
-            trainer.fit(self.module, self.data, ckpt_path=keeper.last_path if at else None, weights_only=True)
+            start = keeper.last_path if at else None
+            with helped(cfg, self.place, start):
+                trainer.fit(self.module, self.data, ckpt_path=start, weights_only=True)
             if trainer.global_step < cfg.steps:
                 raise Interrupted(f"stopped at step {trainer.global_step} of {cfg.steps}; {GO_ON}")
         return read_weights(keeper.best_path)
@@ -200,7 +218,7 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
     write_atomically(run.path / "tokenizer.json", reading.tokenizer.to_json().encode())
     trained = training.parameters()
 
-    model, engine, scratch = module.model, module.engine, module.model.init(cfg.seed)
+    model, engine, scratch = module.model, Engine(**config["engine"]), module.model.init(cfg.seed)
     episodes = functools.cache(data.episodes)  # those with names only where a learner reads them
     mine, entries = learner_name(config["learner"]), learners(config)
     starts = {"trained": trained, "scratch": scratch, mine: trained}
@@ -247,6 +265,7 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
         "init_from": reading.start and reading.start.about(),
         "text": {"fitted_on": [] if reading.start else sorted(tasks.rules["meta_train"])},
         "threads": engine.threads,
+        "processes": training.place.world_size(),
         "native": native.library(torch.float32) is not None,  # whose LSTM loops: the same but for rounding
     }
     found = pandas.concat(rows, ignore_index=True)
@@ -265,6 +284,12 @@ def build_trainer(cfg: DictConfig, **more: Any) -> pl.Trainer:
         if isinstance(error.__cause__, MisconfigurationException):
             raise UserError(f"trainer: {error.__cause__}") from error
         raise
+
+
+def share(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`engine` for one of several processes: where it leaves the threads open, they share the cores."""
+    cores, count = len(os.sched_getaffinity(0)), config["trainer"]["devices"]
+    return {**config["engine"], "threads": config["engine"]["threads"] or max(1, cores // count)}
 
 
 def build_module(cfg: DictConfig, config: Mapping[str, Any], reading: Reading) -> SharedParameterModule:
@@ -364,6 +389,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("pytorch_lightning.profilers").setLevel(logging.INFO)  # its report is asked for: trainer.profiler
-    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    for name in ("lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     os.environ.setdefault("WANDB_SILENT", "true")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

@@ -25,7 +25,7 @@ class TensorBoard:
         except ModuleNotFoundError as error:
             raise UserError(f"logger=tensorboard: {error}; pip install tensorboardX, or take another logger") from error
 
-    def failed(self) -> None:
+    def failed(self, run: RunDirectory, config: dict[str, Any]) -> None:
         """Nothing to say: it has no state of runs."""
 
     def finish(self, run: RunDirectory, config: dict[str, Any]) -> None:
