@@ -34,7 +34,9 @@ def test_tabs_and_the_line_of_a_sentence():
 
 
 def test_a_malformed_sequence_is_refused_by_file_sentence_and_word(tmp_path):
-    with pytest.raises(CorpusError, match=r"1 of 2 sentences.*\n.*mine.conll:3: word 2, 'Ada': I-PER follows O") as said:
+    with pytest.raises(
+        CorpusError, match=r"1 of 2 sentences.*\n.*mine.conll:3: word 2, 'Ada': I-PER follows O"
+    ) as said:
         corpus(tmp_path, "Oh O\n\nDear O\nAda I-PER\n").load()
     assert "malformed=repair or drop" in str(said.value)
 

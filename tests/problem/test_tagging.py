@@ -16,7 +16,7 @@ from metalingua.result.metric import METRICS
 from metalingua.text.batch import Inputs
 
 PROBLEM = Tagging(("PER", "LOC"))
-O, B_PER, I_PER, B_LOC, I_LOC = range(5)
+OUT, B_PER, I_PER, B_LOC, I_LOC = range(5)
 
 
 def sure(tags):
@@ -72,8 +72,8 @@ def test_f1_of_stored_counts_is_seqevals():
 
 def test_counts_by_hand():
     """Of three entities one is found, one is cut short, one is missed; and one is found where none is."""
-    gold = [B_PER, I_PER, O, B_LOC, I_LOC, B_PER, O]
-    answer = [B_PER, I_PER, O, B_LOC, O, O, B_LOC]
+    gold = [B_PER, I_PER, OUT, B_LOC, I_LOC, B_PER, OUT]
+    answer = [B_PER, I_PER, OUT, B_LOC, OUT, OUT, B_LOC]
     assert PROBLEM.statistics(sure(answer), torch.tensor(gold), asked([7]))["entity_f1"] == [1, 3, 3]
 
 
@@ -85,7 +85,7 @@ def test_an_entity_ends_with_its_sentence():
 
 
 def test_entities_that_were_not_read_are_missed():
-    cut = PROBLEM.statistics(sure([B_PER]), torch.tensor([B_PER]), asked([1], gold=((B_PER, O, B_LOC),)))
+    cut = PROBLEM.statistics(sure([B_PER]), torch.tensor([B_PER]), asked([1], gold=((B_PER, OUT, B_LOC),)))
     assert cut["entity_f1"] == [1, 1, 2]
     ends_early = PROBLEM.statistics(sure([B_PER]), torch.tensor([B_PER]), asked([1], gold=((B_PER, I_PER),)))
     assert ends_early["entity_f1"] == [0, 1, 1]
@@ -106,15 +106,15 @@ def test_the_answer_is_the_best_legal_sequence():
 
 
 def test_a_tag_that_no_word_has_is_stood_in_for_by_the_other_of_its_type():
-    codes = PROBLEM.codes(torch.tensor([O, B_PER, B_LOC, I_LOC]))
+    codes = PROBLEM.codes(torch.tensor([OUT, B_PER, B_LOC, I_LOC]))
     assert codes[:, I_PER].tolist() == codes[:, B_PER].tolist() == [0, 1, 0, 0]
-    assert codes[:, [O, B_LOC, I_LOC]].tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert codes[:, [OUT, B_LOC, I_LOC]].tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
 
 
 def test_majority_is_outside():
-    outputs = PROBLEM.constant(torch.tensor([O, O, O, B_PER, I_PER])).expand(4, -1)
-    assert PROBLEM.predictions(outputs).tolist() == [O] * 4
-    found = PROBLEM.statistics(outputs, torch.tensor([O, O, B_PER, O]), asked([4]))
+    outputs = PROBLEM.constant(torch.tensor([OUT, OUT, OUT, B_PER, I_PER])).expand(4, -1)
+    assert PROBLEM.predictions(outputs).tolist() == [OUT] * 4
+    found = PROBLEM.statistics(outputs, torch.tensor([OUT, OUT, B_PER, OUT]), asked([4]))
     assert found["score"] == 0 and found["accuracy"] == 0.75 and found["entity_f1"] == [0, 0, 1]
 
 

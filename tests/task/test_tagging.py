@@ -126,7 +126,9 @@ def test_a_long_sentence_is_cut_and_what_is_cut_is_missed():
     assert (right, found, there) == (4, 8, 8)  # of every second one the last word is not read
 
 
-@pytest.mark.parametrize("tokenizer", [WordTokenizer(80), SubwordTokenizer(400, "bpe"), SubwordTokenizer(90, "wordpiece")])
+@pytest.mark.parametrize(
+    "tokenizer", [WordTokenizer(80), SubwordTokenizer(400, "bpe"), SubwordTokenizer(90, "wordpiece")]
+)
 def test_a_word_is_its_first_token(tokenizer):
     texts = ["U.S. don't playing", "Ada !"]
     tokenizer.fit(["U.S. don't playing plays played Ada !"] * 3)

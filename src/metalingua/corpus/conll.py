@@ -22,7 +22,10 @@ def conll_rows(text: str) -> Iterator[tuple[int, dict[str, Any], str]]:
             continue
         first = first if words or fault else number
         if len(cells) < 2:
-            fault = fault or f"line {number} is {line.strip()!r}; a line has a word and its tag, with a tab or blank between"
+            fault = (
+                fault
+                or f"line {number} is {line.strip()!r}; a line has a word and its tag, with a tab or blank between"
+            )
             continue
         words.append(cells[0])
         tags.append(cells[-1].strip())

@@ -35,7 +35,8 @@ LORA = "lora_"  # in the name of every parameter that peft adds
 
 
 class PretrainedEncoder(Encoder):
-    """Tokens -> a pretrained model -> one vector a text, or a token, without dropout. conf/model/minilm.yaml, huggingface.yaml.
+    """Tokens -> a pretrained model -> one vector a text, or a token, without dropout. What conf/model/minilm.yaml and
+    huggingface.yaml build.
 
     source      where config.json, tokenizer.json and *.safetensors lie; nothing is read before it is needed
     tuning      what is learned: "frozen" nothing, and features are worked out once and kept; "last_layers" the upper
