@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from proof import EPISODES
+from proof import EPISODES, Proof
+from table import COLUMNS
 from toy import tiny_model, tiny_params
 
 from metalingua.learner.majority import Majority
@@ -19,7 +20,7 @@ from metalingua.text.batch import pad
 from metalingua.text.word import WordTokenizer
 
 QUESTION = "who wrote the first program"
-CONTEXT = "the sea is blue . the first program was written by ada for an engine . it rains in may ."
+CONTEXT = "the first program was written by ada for an engine . it rains in may , and blue is the sea ."
 TOKENIZER = WordTokenizer(60).fit([QUESTION, CONTEXT])
 LEARNER = Overlap("lexical overlap", reach=6, price=0.05, least=0)
 SPAN = Span(longest=5, abstains=True)
@@ -93,3 +94,8 @@ def test_no_answer_is_what_the_majority_says():
 def test_learners_that_share_items_out_among_classes_refuse_spans():
     assert SoftKMeans("soft k-means", 1).refuses(SPAN) == NO_CLASSES
     assert ProtoNet("ProtoNet").refuses(SPAN) is None
+
+
+class TestOverlap(Proof):
+    learner = LEARNER
+    lacks = dict.fromkeys(COLUMNS, "it answers questions about a context, and the tasks of these proofs have classes")

@@ -111,7 +111,7 @@ class Span:
             "score": float(overlap),
             "answer_f1": float(overlap),
             "exact_match": float(exact),
-            "loss": float(self.loss(outputs, targets)),
+            "loss": float(self.loss(outputs.detach(), targets)),
         }
 
     def answers(self, outputs: Tensor, asked: Asked) -> dict[int, str]:
