@@ -51,13 +51,17 @@ def test_a_round_by_hand():
 
 
 def test_new_sentences_are_translated_word_by_word():
-    learner, query = WordAlignment("", rounds=10, tension=8.0, smoothing=0.01), half(sentences(20, 1))
-    predictor = learner.adapt(None, {}, half(sentences(60, 0)))
+    query, support = half(sentences(20, 1)), half(sentences(60, 0))
+
+    def right(outputs):
+        return float((outputs.argmax(1) == query.targets).float().mean())
+
+    predictor, blind = (
+        WordAlignment("", rounds=10, tension=tension, smoothing=0.01).adapt(None, {}, support) for tension in (8.0, 0.0)
+    )
     outputs = predictor.outputs(query.inputs)
-    right = float((outputs.argmax(1) == query.targets).float().mean())
-    blind = float((WordAlignment("", 10, 0.0, 0.01).adapt(None, {}, half(sentences(60, 0))).outputs(query.inputs).argmax(1)
-                   == query.targets).float().mean())  # fmt: skip
-    assert right > 0.9 > 0.6 > blind  # without the diagonal nothing says which word comes first
+    # without the diagonal nothing says which word comes first
+    assert right(outputs) > 0.9 > 0.6 > right(blind.outputs(query.inputs))
     found = PROBLEM.statistics(outputs, query.targets, Asked(query.inputs, query.gold, predictor.outputs))
     correct, total = found["bleu"][0], found["bleu"][4]
     assert correct / total > 0.8

@@ -1,8 +1,8 @@
 """Translation by tables of words, learned from the support set alone: what came before networks.
 
-IBM Model 1 (Brown, Della Pietra, Della Pietra & Mercer 1993, Computational Linguistics 19, section 4) finds which tokens
-translate which, with the preference for the diagonal of Dyer, Chahuneau & Smith (2013, NAACL, equation 2), since nothing
-in Model 1 says which word comes first.
+IBM Model 1 (Brown, Della Pietra, Della Pietra & Mercer 1993, Computational Linguistics 19, section 4) finds which
+tokens translate which; Dyer, Chahuneau & Smith (2013, NAACL, section 2) prefer the diagonal, since nothing in Model 1
+says which word comes first.
 """
 
 from typing import Annotated
