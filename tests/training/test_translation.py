@@ -31,7 +31,8 @@ meta_test:
   new: {corpus: other, title: New, beam: 2}
 """
 HOW = ["task=words", "text=joint", "text.languages=[de,fr]", "text.size=300", "logger=none", "~compare.tfidf",
-       "~compare.majority", "learner=fomaml", "~learner.tuned", "steps=2", "validate_every=2", "episodes.test=2"]  # fmt: skip
+       "~compare.majority", "learner=fomaml", "~learner.tuned", "steps=2", "validate_every=2",
+       "episodes.test=2"]  # fmt: skip
 LSTM = ["model=seq2seq_lstm", "model.embedding=4", "model.hidden=4"]
 TRANSFORMER = ["model=seq2seq_transformer", "~model.embedding", "~model.hidden", "model.dim=4", "model.heads=2",
                "model.ffn=4"]  # fmt: skip
