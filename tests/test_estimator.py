@@ -554,3 +554,13 @@ def test_a_pretrained_encoder_is_found_from_any_folder_and_its_tokenizer_remembe
     with pytest.warns(UserWarning, match="more than 12 tokens"):  # [CLS] and [SEP] are two of these
         estimator.predict([" ".join(["bar"] * 10), " ".join(["bar"] * 11)])
     assert estimator.cut_ == 1
+
+
+def test_a_run_that_answers_token_by_token_is_refused():
+    from metalingua.learned import _trained
+
+    corpus = {"labels": None, "rating_range": None}
+    config = {"task": {"ways": 2, "corpora": {"en_de": corpus}, "meta_train": {"en_de": {"corpus": "en_de"}}}}
+    with pytest.raises(UserError, match="answers token by token .en_de has neither labels nor ratings"):
+        _trained(config, True)
+    assert _trained(config, False) == ({}, [])

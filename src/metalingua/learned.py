@@ -214,6 +214,11 @@ def _trained(config: Config, any_at_all: bool) -> tuple[dict[str, list[list[str]
                 heads.setdefault(f"classification_{rule.get('ways') or task['ways']}", [])
             continue
         corpus = task["corpora"][rule["corpus"]]
+        if corpus.get("labels") is None and corpus.get("rating_range") is None:
+            raise UserError(
+                f"this run answers token by token ({rule['corpus']} has neither labels nor ratings), and an estimator "
+                "tells classes or rates: load a run of classifications or ratings"
+            )
         if rule.get("rating"):
             heads.setdefault("regression", [])
             if corpus["rating_range"] not in (None, *scales):

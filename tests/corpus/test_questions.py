@@ -1,4 +1,5 @@
 import json
+from io import BytesIO
 
 import pytest
 
@@ -17,9 +18,8 @@ def row(answer="Ada", start=0, **more):
 
 def read(*values, **keys):
     columns = QuestionColumns("context", "question", "answers", **keys)
-    return columns.rows(
-        (Record(f"own:row {i}", each) for i, each in enumerate(values, 1)), None, None, "files"
-    ), columns
+    (found,) = columns.rows((Record(f"own:row {i}", each) for i, each in enumerate(values, 1)), None, None, "files")
+    return found, columns
 
 
 def test_rows_are_questions_with_all_their_answers():
@@ -93,4 +93,4 @@ def test_squad_as_it_comes_is_read(tmp_path):
     assert rows["answers"][:] == [["Ada"], []] and rows["domain"][:] == ["Ada", "Ada"]
     assert len(corpus.checksum()) == 64
     with pytest.raises(CorpusError, match="not as SQuAD is"):
-        list(Format("squad").records(b'{"data": [{"paragraphs": [{}]}]}', "own.json", "files"))
+        list(Format("squad").records(BytesIO(b'{"data": [{"paragraphs": [{}]}]}'), "own.json", "files"))

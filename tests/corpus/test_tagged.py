@@ -27,7 +27,7 @@ def test_columns_of_words_and_tags(tmp_path):
 
 
 def test_tabs_and_the_line_of_a_sentence():
-    assert [*conll_rows("a\tO\r\n\r\nNew York\tB-LOC\n")] == [
+    assert [*conll_rows("a\tO\r\n\r\nNew York\tB-LOC\n".splitlines(keepends=True))] == [
         (1, {"tokens": ["a"], "tags": ["O"]}, ""),
         (3, {"tokens": ["New York"], "tags": ["B-LOC"]}, ""),
     ]

@@ -160,3 +160,23 @@ def test_it_is_a_model():
 def test_a_setting_that_cannot_work_is_named(key, value):
     with pytest.raises(ValueError, match=rf"model\.{key} is {value}: it must be"):
         BilstmAttentionEncoder(**{**SETTINGS, key: value})
+
+
+def test_tokens_have_their_states_of_both_directions_where_there_is_one_head():
+    encoder, params = build(heads=1)
+    inputs = batch(padding=2)
+    found = encoder.token_features(params, inputs)
+    assert encoder.of_tokens and found.shape == (4, 7, encoder.size)
+    net = torch.nn.LSTM(5, 4, bidirectional=True, dtype=torch.float64)
+    weights = {}
+    for way, ending in (("forward", ""), ("backward", "_reverse")):
+        weights |= {f"weight_{kind}_l0{ending}": params[f"{way}.weight_{kind}"] for kind in ("ih", "hh")}
+        weights |= {f"bias_ih_l0{ending}": params[f"{way}.bias"], f"bias_hh_l0{ending}": torch.zeros(16).double()}
+    for row, tokens, length in zip(found, inputs.tokens, LENGTHS, strict=True):
+        embedded = params["embedding.weight"][tokens[:length]].unsqueeze(1)
+        states = torch.func.functional_call(net, weights, (embedded,))[0].squeeze(1)
+        torch.testing.assert_close(row[:length], states)
+    several, params = build(heads=2)
+    assert not several.of_tokens
+    with pytest.raises(NotImplementedError, match="no features of single tokens"):
+        several.token_features(params, inputs)

@@ -131,6 +131,24 @@ def test_the_two_orders_agree(folder, tuning):
         torch.testing.assert_close(encoder.features(params, inputs), first)
 
 
+@pytest.mark.parametrize("tuning", ["frozen", *TUNED])
+def test_features_of_tokens_are_the_plain_models_last_states(folder, tuning):
+    from transformers import AutoModel
+
+    encoder = bert.encoder(folder, tuning=tuning)
+    params, inputs = localised(encoder, start(encoder), read(folder))
+    model = AutoModel.from_pretrained(folder).eval()
+    found = encoder.token_features(params, inputs)
+    assert encoder.of_tokens and found.shape == (len(bert.TEXTS), int(inputs.lengths.max()), encoder.size)
+    rough = {"rtol": 1e-3, "atol": 1e-3} if tuning == "frozen" else {}  # kept as float16
+    for row, ids, length in zip(found, inputs.token_ids, inputs.lengths.tolist(), strict=True):
+        with torch.no_grad():
+            states = model(ids[:length].unsqueeze(0)).last_hidden_state[0]
+        torch.testing.assert_close(row[:length], states, **rough)
+    again = bert.encoder(folder, tuning=tuning)
+    assert torch.equal(again.token_features(params, inputs), found)
+
+
 @pytest.mark.parametrize("tuning", TUNED)
 def test_padding_changes_nothing(folder, tuning):
     encoder = bert.encoder(folder, tuning=tuning)

@@ -144,3 +144,37 @@ def test_without_a_compiler_the_loops_in_torch_run(what, monkeypatch, tmp_path):
     assert native.library(torch.float32) is None
     x, place, weight = draw(SIZES["ragged"])
     assert_close(lstm(x, place, weight, SIZES["ragged"]), loops.forward(x, place, weight, SIZES["ragged"])[0])
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A cache of one's own, and processes' memory of what they compiled gone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "_library", native._library.__wrapped__)
+    return tmp_path / "metalingua"
+
+
+def test_it_is_compiled_once_and_kept(elsewhere, monkeypatch):
+    assert native.library(torch.float32).width() > 0
+    (kept,) = elsewhere.iterdir()
+    assert kept.name.startswith("native-") and kept.stat().st_mode & 0o077 == 0
+    monkeypatch.setattr(native, "_compiled", lambda *_: pytest.fail("it is there"))
+    assert native.library(torch.float32).width() > 0
+    monkeypatch.setattr(native, "_processor", lambda: "another one")  # a home that several machines share
+    with pytest.raises(pytest.fail.Exception):
+        native.library(torch.float32)
+
+
+@pytest.mark.parametrize("spoil", ["damaged", "of others", "no folder"])
+def test_what_cannot_be_kept_is_compiled_anew(elsewhere, spoil):
+    if spoil == "no folder":
+        elsewhere.write_text("a file")
+    else:
+        native.library(torch.float32)
+        (kept,) = elsewhere.iterdir()
+        if spoil == "damaged":
+            whole = kept.read_bytes()
+            kept.unlink()  # not overwritten: this process has it in memory
+            kept.write_bytes(whole[:100])
+        kept.chmod(0o777 if spoil == "of others" else 0o700)
+    assert native.library(torch.float32).width() > 0

@@ -61,7 +61,7 @@ def test_what_is_built():
     }
     assert tasks.heads() == {"classification_2": 2, "regression": 1}
     assert tasks.checksums() == {"films": "checksum of films", "shops": "checksum of shops"}
-    assert tasks.found == {"mode": "fail", "texts": 120, "pairs": {}, "drop": {}, "examples": []}
+    assert tasks.found == {"mode": "fail", "texts": 120, "pairs": {}, "drop": {}, "examples": [], "mended": {}}
     assert tasks.corpora["shops"].loads == 1  # two tasks, one reading
 
 

@@ -27,6 +27,9 @@ class Parallel:
     domain: str = "words"
     labels = rating_range = label_words = None
 
+    def counted(self):
+        return {}
+
     def load(self):
         dice = np.random.default_rng(self.first)
         texts = [" ".join(dice.choice(NAMES, 4)) for _ in range(80)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from metalingua.text.batch import joined, pad, taken
+from metalingua.text.batch import items_of, joined, pad, taken
 
 
 def test_padding_follows_the_text_and_the_lengths_say_where():
@@ -66,3 +66,15 @@ def test_texts_are_taken_in_the_order_asked_for_and_padding_they_do_not_need_is_
     assert torch.equal(found.tokens, expected.tokens) and torch.equal(found.lengths, expected.lengths)
     assert found.texts == ("c", "b")
     assert taken(batch, torch.tensor([0])).tokens.shape == (1, 3)  # the longest keeps its length
+
+
+def test_items_of_texts_go_with_them():
+    at = torch.tensor([[0, 1], [0, 2], [1, 0], [2, 0], [2, 1]])
+    batch = dataclasses.replace(pad([np.array([5, 6, 7]), np.array([8]), np.array([9, 4])], ["a", "b", "c"]), at=at,
+                                second=torch.tensor([1, 0, 0]))  # fmt: skip
+    found, order = taken(batch, torch.tensor([2, 0])), torch.tensor([2, 0])
+    assert items_of(batch, order).tolist() == [3, 4, 0, 1]
+    assert found.at.tolist() == [[0, 0], [0, 1], [1, 1], [1, 2]] and found.second.tolist() == [0, 1]
+    asked = batch.tokens[batch.at[:, 0], batch.at[:, 1]][items_of(batch, order)]
+    assert found.tokens[found.at[:, 0], found.at[:, 1]].tolist() == asked.tolist() == [9, 4, 6, 7]
+    assert items_of(pad([np.array([1])], ["a"]), torch.tensor([0])).tolist() == [0]

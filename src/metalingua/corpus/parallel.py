@@ -1,8 +1,8 @@
 """Parallel text: a sentence and its translation into one other language."""
 
 import hashlib
-import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +12,6 @@ from metalingua.corpus.corpus import CorpusError
 from metalingua.corpus.table import SHOWN, Columns, Format, Record
 
 LANGUAGE = r"[a-z]{2,3}([_-]\w+)*"  # ISO 639, with script or region: de, yor, zho_Hans
-LOG = logging.getLogger(__name__)
 
 
 class ParallelColumns(Columns):
@@ -22,6 +21,8 @@ class ParallelColumns(Columns):
     target_language   code of the language that `target` is in: the tag that a translation begins with
     empty             of rows in which a side is empty or missing: "refuse" them, or "drop" them, counted
     keep, leave_out   as in `Columns`
+
+    `counted`: pairs that were left out, since `rows` was called.
     """
 
     def __init__(
@@ -36,6 +37,10 @@ class ParallelColumns(Columns):
             )
         if empty not in ("refuse", "drop"):
             raise CorpusError(f"columns.empty is {empty!r}; it can be refuse, drop")
+        self.counted: Counter[str] = Counter()
+
+    def spec(self) -> dict[str, Any]:
+        return {key: value for key, value in super().spec().items() if key != "counted"}
 
     def rows(
         self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
@@ -43,7 +48,8 @@ class ParallelColumns(Columns):
         """The columns of the schema. Raises CorpusError for the first missing column, else for all bad rows at once."""
         if labels is not None or rating_range is not None:
             raise CorpusError("labels or rating_range is given, and parallel text has neither; set both to null")
-        texts, targets, faults, dropped, asked = list[str](), list[str](), list[str](), 0, True
+        texts, targets, faults, asked = list[str](), list[str](), list[str](), True
+        self.counted = Counter()
         for record in records:
             if not record.fault and asked:
                 self._check_columns(record, "target", key)
@@ -56,7 +62,7 @@ class ParallelColumns(Columns):
             text, target = record.values[str(self.text)], record.values[self.target]
             empty = [side for side, each in ((self.text, text), (self.target, target)) if not _there(each)]
             if empty and self.empty == "drop":
-                dropped += 1
+                self.counted["pairs left out (a side is empty)"] += 1
             elif empty:
                 faults.append(
                     f"{record.place}: {empty[0]} is empty or no text; columns.empty=drop leaves such rows out"
@@ -67,11 +73,9 @@ class ParallelColumns(Columns):
         if faults:
             more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
             raise CorpusError(
-                f"{len(faults)} of {len(faults) + len(texts) + dropped} rows cannot be used:\n  "
+                f"{len(faults)} of {len(faults) + len(texts) + self.counted.total()} rows cannot be used:\n  "
                 + "\n  ".join(faults[:SHOWN]) + more
             )  # fmt: skip
-        if dropped:
-            LOG.warning("%s: %s rows left out, in which a side is empty (columns.empty)", key, f"{dropped:,}")
         if not texts:
             raise CorpusError(f"{key}: no row with {self.keep} ({key}.columns.keep); at least one is needed")
         yield {"text": texts, "target": targets, "target_language": [self.target_language] * len(texts)}

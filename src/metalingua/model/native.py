@@ -8,6 +8,9 @@ ctypes gives up the interpreter's lock for a call, so that two tasks in two thre
 
 import contextlib
 import ctypes
+import hashlib
+import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -50,7 +53,8 @@ def set_aside() -> Iterator[None]:
 
 
 def library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """native.c for numbers of `dtype`, compiled once a process, in less than a second; None where that cannot be."""
+    """native.c for numbers of `dtype`; None where it cannot be compiled. That takes a second, once: it is kept in
+    `folder()` for this source, compiler and processor."""
     with _compiling:
         return _library(dtype)
 
@@ -60,15 +64,55 @@ def _library(dtype: torch.dtype) -> ctypes.CDLL | None:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         return None
+    with contextlib.suppress(OSError):  # a folder that cannot be written, a file that is not whole
+        return _kept(compiler, dtype)
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "native.so"
-        for tuned in _TUNED:
-            command = [compiler, *_FLAGS, *tuned, *_REALS[dtype], str(SOURCE), "-o", str(target)]
-            try:
-                if subprocess.run(command, capture_output=True, timeout=60).returncode == 0:
-                    return ctypes.CDLL(str(target))
-            except (OSError, subprocess.TimeoutExpired):
-                return None
+        return _compiled(compiler, dtype, Path(folder) / "native.so")
+
+
+def folder() -> Path:
+    """Where what is compiled is kept: metalingua in the user's folder for caches (XDG base directory specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metalingua"
+
+
+def _kept(compiler: str, dtype: torch.dtype) -> ctypes.CDLL | None:
+    """Of an earlier process, or compiled now and kept. Raises OSError where that cannot be."""
+    about = os.stat(compiler)
+    made_of = [SOURCE.read_text(), _FLAGS, _TUNED, str(dtype), compiler, about.st_size, about.st_mtime, _processor()]
+    target = folder() / f"native-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]}.so"
+    if target.exists():
+        if target.stat().st_uid != os.getuid() or target.stat().st_mode & 0o022:
+            raise PermissionError(f"{target} may be somebody else's")
+        return ctypes.CDLL(str(target))
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.{os.getpid()}")
+    try:
+        found = _compiled(compiler, dtype, part)
+        if found is not None:
+            part.chmod(0o700)
+            part.replace(target)  # whole or not at all
+    finally:
+        part.unlink(missing_ok=True)
+    return found
+
+
+def _processor() -> str:
+    """What a processor can do: a home folder may be shared by machines that differ."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return "".join(dict.fromkeys(line for line in lines if line.startswith(("model name", "flags", "Features"))))
+
+
+def _compiled(compiler: str, dtype: torch.dtype, target: Path) -> ctypes.CDLL | None:
+    for tuned in _TUNED:
+        command = [compiler, *_FLAGS, *tuned, *_REALS[dtype], str(SOURCE), "-o", str(target)]
+        try:
+            if subprocess.run(command, capture_output=True, timeout=60).returncode == 0:
+                return ctypes.CDLL(str(target))
+        except (OSError, subprocess.TimeoutExpired):
+            return None
     return None
 
 
