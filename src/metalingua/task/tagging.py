@@ -76,8 +76,9 @@ class TaggedTask(Sequences):
                 )
             chosen = np.sort(np.array([position(text) for text in asked.texts]).argsort(kind="stable")[:each])
         self.fixed, self.queries = len(self.texts) + np.arange(len(chosen)), len(chosen)
-        for mine, theirs in ((self.texts, asked.texts), (self.words, asked.words), (self.tags, asked.tags)):
-            mine += [theirs[i] for i in chosen]  # type: ignore[misc]
+        self.texts = [*self.texts, *(asked.texts[i] for i in chosen)]
+        self.words = [*self.words, *(asked.words[i] for i in chosen)]
+        self.tags = [*self.tags, *(asked.tags[i] for i in chosen)]
         self.labels = np.zeros(len(self.texts), np.int64)
         if (asked.corpus, asked.domain) != (self.corpus, self.domain):
             self.judged_on = (asked.corpus, asked.domain)
