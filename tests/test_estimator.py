@@ -345,16 +345,18 @@ def test_ratings(rated, run, tmp_path):
 # ---- files
 
 
-def fitted_to_meta_training(config):
+def can(config):
+    """Whether it classifies, and adapts without the texts of meta-training."""
     learner = build(config)
-    return type(learner).fit is not Learner.fit or learner.reads_frequency
+    fitted = type(learner).fit is not Learner.fit or learner.reads_frequency
+    return not fitted and learner.refuses(Classification(2)) is None
 
 
 KEPT = {"maml", "anil", "reptile", "proto_net", "ridge", "fine_tune_head", "cavia", "warp"}  # these at least
 NOT_KEPT = {"tfidf", "matching_net", "soft_kmeans"}  # answer from the support texts: nor these
 
 
-@pytest.mark.parametrize("name", [n for n, each in every_learner().items() if not fitted_to_meta_training(each)])
+@pytest.mark.parametrize("name", [n for n, each in every_learner().items() if can(each)])
 def test_a_file_keeps_what_every_learner_answers(maml, tmp_path, name):
     estimator = made(maml, name).fit(TEXTS, LABELS)
     before, file = estimator.outputs(ASKED), tmp_path / "it.safetensors"

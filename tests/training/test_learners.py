@@ -6,7 +6,9 @@ import pandas
 import pytest
 import tiny
 
-NAMES = sorted(path.stem for path in (tiny.REPO / "conf/learner").glob("*.yaml"))
+ALL = sorted(path.stem for path in (tiny.REPO / "conf/learner").glob("*.yaml"))
+OTHER_KINDS = {"crf", "hmm", "overlap"}  # they tag words or answer questions: tests/learner has their runs
+NAMES = [name for name in ALL if name not in OTHER_KINDS]
 QUICK = ["steps=4", "validate_every=4", "~learner.tuned"]
 
 
@@ -22,6 +24,13 @@ def configs(folder):
     from metalingua.training.run import plain
 
     return dict(offered(plain(tiny.compose(folder))))
+
+
+def test_those_left_out_are_those_that_classify_nothing(configs):
+    from metalingua.problem.classification import Classification
+    from metalingua.training.learners import build
+
+    assert {name for name in ALL if build(configs[name]).refuses(Classification(2))} == OTHER_KINDS
 
 
 def test_all_of_them_are_compared_in_one_run_and_stand_in_its_table(folder, configs):
