@@ -43,7 +43,7 @@ class Crf(Learner):
         return NO_TAGS if tags_of(problem) is None else None
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
-        import pycrfsuite  # type: ignore[import-untyped]
+        import pycrfsuite
 
         trainer = pycrfsuite.Trainer(algorithm="lbfgs", verbose=False)
         trainer.set_params({"c1": 0.0, "c2": self.penalty, "max_iterations": self.steps_at_most})
