@@ -7,7 +7,12 @@ import pytest
 import tiny
 
 ALL = sorted(path.stem for path in (tiny.REPO / "conf/learner").glob("*.yaml"))
-OTHER_KINDS = {"crf", "hmm", "overlap"}  # they tag words or answer questions: tests/learner has their runs
+OTHER_KINDS = {
+    "crf",
+    "hmm",
+    "overlap",
+    "word_alignment",
+}  # they tag words, answer questions, translate: tests/learner has their runs
 NAMES = [name for name in ALL if name not in OTHER_KINDS]
 QUICK = ["steps=4", "validate_every=4", "~learner.tuned"]
 
