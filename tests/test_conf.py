@@ -97,9 +97,13 @@ def test_every_experiment_has_a_name_of_its_own():
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "experiment").glob("*_full.yaml")))
 def test_a_full_setting_is_its_small_one_with_more(name):
     small, full = with_files(f"experiment={name.removesuffix('_full')}"), with_files(f"experiment={name}")
-    assert full.name == name and full.steps > small.steps
-    assert full.learner == small.learner and full.compare == small.compare
-    assert all(full.task[split] == small.task[split] for split in ("meta_train", "meta_validation", "meta_test"))
+    assert full.name == name and full != small
+    assert full.steps >= small.steps and full.episodes.test >= small.episodes.test
+    assert full.steps > small.steps or full.task != small.task  # longer, or of more
+    kinds = [{key: each._target_ for key, each in cfg.compare.items()} for cfg in (full, small)]
+    assert kinds[0] == kinds[1] and full.learner._target_ == small.learner._target_
+    for split in ("meta_train", "meta_validation", "meta_test"):
+        assert set(full.task[split]) >= set(small.task[split])
 
 
 def test_settings_are_tuned_with_one_budget():
