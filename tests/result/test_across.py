@@ -1,3 +1,5 @@
+import re
+
 import pandas
 import pytest
 import yaml
@@ -109,10 +111,16 @@ def test_columns_may_be_facts_of_the_targets(several):
     assert table([several], learners=["maml"])[0] == "| | more, shots 5 | one, shots 5 | two, shots 5 |"
 
 
+def test_scores_are_printed_as_their_metric_is(kept):
+    made = table([kept("a", 5, 1, 0.6, target="stars")])
+    assert re.fullmatch(r"\| a · MAML, second order \| 1\.\d{3} \|", made[2])
+    assert "Test RMSE, rating points, of one run a cell.<br>" in made
+
+
 def test_what_cannot_stand_in_one_table_is_refused(kept):
     one = kept("a", 5, 0, 0.6)
-    with pytest.raises(RunError, match="stars is judged by rmse"):
-        table([kept("a", 5, 1, 0.6, target="stars")])
+    with pytest.raises(RunError, match="stars is judged by rmse; this table is of accuracy"):
+        table([one, kept("a", 5, 1, 0.6, target="stars")])
     with pytest.raises(RunError, match=r"runs of \[30, 60\] test episodes"):
         table([one, kept("a", 5, 1, 0.6, episodes=30)])
     with pytest.raises(RunError, match="its config has no value at model.tuning"):

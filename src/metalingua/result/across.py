@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from metalingua.result.interval import Interval, mean_over_seeds
+from metalingua.result.metric import Metric
+from metalingua.result.paired import metric_of
+from metalingua.result.paired import scores as scores_of
 from metalingua.result.run import RunError, read_run
 from metalingua.result.significance import LEVEL, holm, how, reach, sign_flip
 from metalingua.result.source import source
@@ -19,7 +22,7 @@ Scores = dict[str, dict[Key, dict[Key, float]]]  # label -> its row
 
 @dataclass
 class Found:
-    """What the runs hold. Scores are test accuracies, %, each a mean over a run's episodes."""
+    """What the runs hold. Scores are as their metric is printed, each over a run's episodes."""
 
     scores: Scores = field(default_factory=lambda: defaultdict(lambda: defaultdict(dict)))
     targets: set[tuple[str, ...]] = field(default_factory=set)  # of each run
@@ -27,6 +30,11 @@ class Found:
     learners: set[str] = field(default_factory=set)  # of any run
     parts: set[int] = field(default_factory=set)  # targets in each mean
     results: list[Mapping[str, Any]] = field(default_factory=list)  # of each run
+    metrics: dict[str, Metric] = field(default_factory=dict)  # the one that all targets are judged by
+
+    @property
+    def metric(self) -> Metric:
+        return next(iter(self.metrics.values()))
 
 
 def across(
@@ -38,7 +46,7 @@ def across(
     mean: bool = False,
     learners: Sequence[str] = (),
 ) -> str:
-    """A Markdown table of mean test accuracies, %, with 95 % t intervals over repetitions; the best row first.
+    """A Markdown table of mean test scores, with 95 % t intervals over repetitions; the best row first.
 
     paths     done or kept runs
     rows      keys of the config whose values name a row, before the learner's label: "name", "model.tuning"
@@ -51,7 +59,7 @@ def across(
     learners  names in the runs' settings, the others are left out; none given: all
 
     Raises RunError for runs that cannot stand in one table: two of one cell and repetition, other targets or numbers of
-    episodes, ratings, a config without a key; or where `minus` is no row.
+    episodes, targets of several metrics, a config without a key; or where `minus` is no row.
     """
     found = Found()
     for path in paths:
@@ -68,12 +76,14 @@ def across(
     names = [] if mean else ["target"]
     names += [key.rpartition(".")[2] for key in columns]
     lines = ["| | " + " | ".join(_head(names, each) for each in heads) + " |", "| --- |" + " ---: |" * len(heads)]
-    ordered: list[tuple[str, Row]] = sorted(found.scores.items(), key=lambda item: (-_mean(item[1]), item[0]))
+    ordered: list[tuple[str, Row]] = sorted(
+        found.scores.items(), key=lambda item: (_mean(item[1]) * (1 if found.metric.lower_is_better else -1), item[0])
+    )
     if minus:
         ordered = [(label, _less(row, found.scores[minus])) for label, row in ordered if label != minus]
     starred, tested = _tested([row for _, row in ordered]) if minus else (set(), [])
     for label, row in ordered:
-        cells = [_cell(row.get(each, {}), minus is not None) for each in heads]
+        cells = [_cell(row.get(each, {}), minus is not None, found.metric.digits) for each in heads]
         cells = [text + r"\*" * ((id(row), each) in starred) for text, each in zip(cells, heads, strict=True)]
         lines.append(f"| {label.replace('|', chr(92) + '|')} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *_notes(found, over, minus, mean, tested)]) + "\n"
@@ -105,12 +115,16 @@ def _add(
         return tuple(json.dumps(each, sort_keys=True) if isinstance(each, dict | list) else each for each in plain)
 
     for name, target in result["targets"].items():
-        if target["metric"] != "accuracy":
-            raise RunError(f"{path}: {name} is judged by {target['metric']}; this table is of accuracies")
+        found.metrics.setdefault(metric_of(result, name).name, metric_of(result, name))
+        if len(found.metrics) > 1:
+            raise RunError(
+                f"{path}: {name} is judged by {target['metric']}; this table is of {next(iter(found.metrics))}"
+            )
         found.episodes.add(target["episodes"])
     found.results.append(result)
     found.targets.add(tuple(sorted(result["targets"])))
-    scores = 100 * frame.groupby(["learner", "target"])["accuracy"].mean()
+    seen = frame.groupby(["learner", "target"]).groups
+    scores = {(one, name): scores_of((result, frame), name, one).mean() for one, name in seen}
     found.learners.update(result["settings"])
     for learner in result["settings"]:
         if learners and learner not in learners:
@@ -162,21 +176,21 @@ def _tested(rows: Sequence[Row]) -> tuple[set[tuple[int, Key]], list[int]]:
     return {place for (place, _), p in zip(cells, adjusted, strict=True) if p <= LEVEL}, [len(v) for _, v in cells]
 
 
-def _cell(mine: Mapping[Key, float], difference: bool) -> str:
+def _cell(mine: Mapping[Key, float], difference: bool, digits: int) -> str:
     if not mine:
         return "–"
     sign = "+" if difference else ""
     if len(mine) == 1:
-        return _number(next(iter(mine.values())), sign)
+        return _number(next(iter(mine.values())), sign, digits)
     interval: Interval = mean_over_seeds(list(mine.values()))
-    low, high = (_number(end, sign) for end in (interval.low, interval.high))
-    text = f"{_number(interval.estimate, sign)} [{low}, {high}]"
+    low, high = (_number(end, sign, digits) for end in (interval.low, interval.high))
+    text = f"{_number(interval.estimate, sign, digits)} [{low}, {high}]"
     return f"**{text}**" if difference and interval.excludes_zero else text
 
 
-def _number(value: float, sign: str) -> str:
-    text = f"{value:{sign}.1f}"
-    return (text[-3:] if sign and float(text) == 0 else text).replace("-", "−")
+def _number(value: float, sign: str, digits: int) -> str:
+    text = f"{value:{sign}.{digits}f}"
+    return (text.lstrip("+-") if sign and float(text) == 0 else text).replace("-", "−")
 
 
 def _notes(found: Found, over: Sequence[str], minus: str | None, mean: bool, tested: Sequence[int]) -> list[str]:
@@ -184,9 +198,10 @@ def _notes(found: Found, over: Sequence[str], minus: str | None, mean: bool, tes
     counts = sorted({len(cell) for row in found.scores.values() for cell in row.values()})
     runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     what = (
-        "Test accuracy, %"
+        f"Test {found.metric.title}"
         if minus is None
-        else f"Test accuracy less that of “{minus}”, points, paired by {', '.join(over)}; bold: the interval excludes 0"
+        else f"Test {found.metric.title.partition(',')[0]} less that of “{minus}”, {found.metric.unit}, paired by "
+        f"{', '.join(over)}; bold: the interval excludes 0"
     )
     said = [
         f"{what}; 95 % t interval over {runs} runs a cell, which differ in {', '.join(over)}."
