@@ -113,7 +113,7 @@ def test_columns_may_be_facts_of_the_targets(several):
 
 def test_scores_are_printed_as_their_metric_is(kept):
     made = table([kept("a", 5, 1, 0.6, target="stars")])
-    assert re.fullmatch(r"\| a · MAML, second order \| 1\.\d{3} \|", made[2])
+    assert re.fullmatch(r"\| a · MAML \| 1\.\d{3} \|", made[2])
     assert "Test RMSE, rating points, of one run a cell.<br>" in made
 
 
