@@ -201,6 +201,8 @@ def _classes(task: Config, corpus: Config) -> int | None:
         return None
     if corpus.get("rating_range") is not None and task.get("cuts") is None:
         return 1  # ratings that nothing cuts
+    if corpus.get("labels") is None and task.get("cuts") is None:
+        return None  # no classes of texts: tags, spans, translations
     for answers, more in ((task.get("cuts"), 1), (task.get("classes"), 0), (corpus.get("labels"), 0)):
         if isinstance(answers, list):
             return len(answers) + more

@@ -94,3 +94,12 @@ def test_squad_as_it_comes_is_read(tmp_path):
     assert len(corpus.checksum()) == 64
     with pytest.raises(CorpusError, match="not as SQuAD is"):
         list(Format("squad").records(BytesIO(b'{"data": [{"paragraphs": [{}]}]}'), "own.json", "files"))
+
+
+def test_a_row_without_answers_is_named_and_the_way_out_is_its_own():
+    gone = {key: value for key, value in row().items() if key != "answers"}
+    with pytest.raises(CorpusError, match=r"own:row 2: answers is None; it must be") as told:
+        read(row(), gone)
+    assert "misplaced=drop" not in str(told.value)
+    with pytest.raises(CorpusError, match="misplaced=drop"):
+        read(row(start=3))

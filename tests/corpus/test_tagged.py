@@ -98,3 +98,13 @@ def test_lists_of_other_lengths_and_lacking_columns_are_refused(tmp_path):
         made(words="words").load()
     with pytest.raises(CorpusError, match="no sentence with"):
         made(keep={"tokens": "x"}).load()
+
+
+def test_a_row_without_one_of_its_lists_is_named(tmp_path):
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"words": ["Ada"], "tags": ["O"]}\n{"words": ["Ada"]}\n')
+    held = Corpus(
+        "own", "d", "en", "files", str(tmp_path), "", "", files=Files(str(path), TaggedColumns("words", "tags"))
+    )
+    with pytest.raises(CorpusError, match=r"own\.jsonl:2: tags is ''; it must be a list of strings"):
+        held.load()

@@ -416,3 +416,12 @@ def test_macro_f1_needs_classes_that_keep_their_places():
         build(meta_test={"shops": {**f1["shops"], "ways": 2}}).read()
     with pytest.raises(UserError, match="metric is pearson; of this kind of task it can be macro_f1"):
         build(meta_test={"shops": {**f1["shops"], "metric": "pearson"}}).read()
+
+
+def test_a_task_of_which_nothing_is_left_says_why():
+    held = corpora(again=TinyCorpus("again", *reviews("film", 60), domain="again"))
+    with pytest.raises(
+        UserError, match=r"task\.meta_train\.twice has no text left: all 60 are left out .*leakage=drop"
+    ):
+        build(held, meta_train={"twice": {"corpus": "again"}}, meta_validation={"v": {"corpus": "tweets"}},
+              meta_test={"films": {"corpus": "films"}}, leakage="drop").read()  # fmt: skip

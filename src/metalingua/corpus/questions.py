@@ -47,7 +47,7 @@ class QuestionColumns(Columns):
         made: dict[str, list] = {name: [] for name in ("text", "question", "answers", "starts")}
         made |= {"domain": []} if self.domain else {}
         self.counted = Counter()
-        faults, asked = list[str](), True
+        faults, asked, amiss = list[str](), True, False
         for record in records:
             if not record.fault and asked:
                 for option in ("question", "answers"):
@@ -61,6 +61,7 @@ class QuestionColumns(Columns):
             if wrong and self.misplaced == "drop":
                 self.counted["questions left out (an answer is not in its context)"] += 1
             elif fault or wrong:
+                amiss = amiss or bool(wrong)
                 faults.append(f"{record.place}: {fault or wrong}")
             else:
                 for name, values in made.items():
@@ -70,7 +71,8 @@ class QuestionColumns(Columns):
             more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
             raise CorpusError(
                 f"{len(faults)} of {read} rows cannot be used:\n  " + "\n  ".join(faults[:SHOWN]) + more
-                + f"\nmend these rows; {key}.columns.misplaced=drop leaves out those whose answer is not in its context"
+                + "\nmend these rows"
+                + f"; {key}.columns.misplaced=drop leaves out those whose answer is not in its context" * amiss
             )  # fmt: skip
         if not made["text"]:
             raise CorpusError(f"{key}: no row with {self.keep} ({key}.columns.keep); at least one is needed")
@@ -81,7 +83,7 @@ class QuestionColumns(Columns):
         for column in (str(self.text), self.question, *([self.domain] if self.domain else ())):
             if not isinstance(values.get(column), str) or not values[column].strip():
                 return f"{column} is {str(values.get(column))[:40]!r}; it must be a text that is not empty"
-        given = values[self.answers]
+        given = values.get(self.answers)
         texts, starts = (list(given.get(name, ())) if isinstance(given, Mapping) else None
                          for name in ("text", "answer_start"))  # fmt: skip
         if texts is None or starts is None or len(texts) != len(starts):

@@ -84,7 +84,8 @@ class TaggedColumns:
             more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
             raise CorpusError(
                 f"{len(faults)} of {seen} sentences cannot be used:\n  " + "\n  ".join(faults[:SHOWN]) + more
-                + f"\nmend these, or set {key}.columns.malformed=repair or drop where an I- goes on with nothing"
+                + f"\nmend these; {key}.columns.malformed=repair or drop is for an I- that goes on with nothing, "
+                f"{key}.columns.type_names or the corpus's labels for types of other names"
             )  # fmt: skip
         if not made["text"]:
             which = f" with {self.keep} ({key}.columns.keep)" if self.keep else ""
@@ -113,7 +114,7 @@ class TaggedColumns:
         """Words, tags, and what is wrong with them."""
         if record.fault:
             return [], [], record.fault
-        words, tags = record.values[self.words], record.values[self.tags]
+        words, tags = (record.values.get(column, "") for column in (self.words, self.tags))
         for name, values in (("words", words), ("tags", tags)):
             if not isinstance(values, list) or not all(isinstance(each, str) for each in values):
                 return [], [], f"{name} is {str(values)[:40]!r}; it must be a list of strings"

@@ -119,9 +119,14 @@ class Tasks:
 
         self.found["mended"] = mended
 
+        emptied: dict[tuple[str, str], int] = {}  # by the gate: of how many texts
+
         def made(name: str, rule: Rule, split: str) -> Task:
             corpus, left = self.corpora[rule.corpus], left_out.get((split, _pool(rule)), set())
-            at = [i for i in inside(rule) if i not in left]
+            drawable = inside(rule)
+            at = [i for i in drawable if i not in left]
+            if len(drawable) and not at:
+                emptied[split, name] = len(drawable)
             held = {column: [values[i] for i in at] for column, values in columns[rule.corpus].items()}
             if kind := next((kind for column, kind in KINDS.items() if column in held), None):
                 task = kind.of(name, rule, corpus, held)
@@ -167,6 +172,12 @@ class Tasks:
             )
         for split in self.splits:
             for task in self.labelled(split):
+                if all_of_them := emptied.get((split, task.name)):
+                    raise UserError(
+                        f"task.{split}.{task.name} has no text left: all {all_of_them} are left out "
+                        "(task.leakage=drop), since a later split, or this corpus itself, has them too; take other "
+                        "texts, or set task.leakage=report"
+                    )
                 task.require(split, *self.size(task))
         if any(self._unlabelled().values()):
             self._part_sentences()

@@ -62,7 +62,7 @@ def refuse_or_go_on(config: Config, tasks: Tasks) -> None:
     if of_tokens and not encoder.of_tokens:
         raise UserError(
             f"model refuses {', '.join(of_tokens)}: their items are tokens, and this model has features of whole texts "
-            "alone; choose model=lstm or model=transformer"
+            "alone; choose model=lstm, model=transformer, model=minilm, or model=bilstm_attention model.heads=1"
         )
     keys = {"learner": config["learner"]}
     keys |= {f"compare.{name}": each for name, each in compared.items() if name not in left_out(config)}
