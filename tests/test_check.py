@@ -182,7 +182,7 @@ ONE = [  # a change of one key, and the whole sentence that it earns
     ({"task__meta_train__three__cutz": [0]},
      "task.meta_train.three.cutz is [0]: metalingua.task.task.Rule has no such argument (did you mean cuts?); "
      "it takes corpus, cuts, rating, share, classes, domains, ways, shots, queries, "
-     "fixed_queries, weight, loss_weight, metric, title, note"),
+     "fixed_queries, weight, loss_weight, beam, metric, title, note"),
     ({"task__meta_test__imdb__corpus": "imbd"},
      "task.meta_test.imdb.corpus is imbd: task.corpora has no such corpus (did you mean imdb?); it has tweets, imdb"),
     ({"task__meta_test__imdb": {"title": "IMDb"}},
