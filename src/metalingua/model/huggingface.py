@@ -151,7 +151,7 @@ class PretrainedEncoder(Encoder):
         """The last states [items, longest, size], of the dtype that the model runs in."""
         lengths, longest = inputs.lengths, int(inputs.lengths.max())
         given: dict[str, Tensor]
-        if self.rows:  # the table has the rows of this episode alone, so the model's own look-up will not do
+        if TABLE in params:  # it has the rows of this episode alone, so the model's own look-up will not do
             given = {"inputs_embeds": F.embedding(inputs.tokens[:, :longest], params[TABLE])}
         else:
             given = {"input_ids": inputs.token_ids[:, :longest]}

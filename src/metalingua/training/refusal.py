@@ -102,7 +102,7 @@ def misfits(learner: Learner, tasks: Tasks, encoder: Encoder) -> Iterator[str]:
         for task in given if split != "meta_train" or learner.training != "none" else ():
             reason = learner.refuses(task.problem)
             if task.problem.tied and not learner.tells_tokens:
-                reason = "any token may be the answer, and it knows classes alone"
+                reason = "any token may be the answer (hidden words, translations), and it knows classes alone"
             elif task.problem.of_tokens and not learner.of_tokens:
                 reason = "its items are tokens, and it answers for whole texts"
             if reason is None and learner.reads_names and task.names is None:
