@@ -5,7 +5,6 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -175,15 +174,16 @@ class Corpus:
         import pyarrow as pa
 
         rows = iter(self._source().rows(self.cache, self.labels, self.rating_range))
-        first = next(rows, None)  # a kind's rows may all be one batch: what it counts is counted then
+        some = next(rows, None)  # a kind's rows may all be one batch: what it counts is counted then
         types = {"text": pa.string(), "label": pa.string(), "rating": pa.float64(), "domain": pa.string()}
         types |= {"words": pa.list_(pa.string()), "tags": pa.list_(pa.string())}
         types |= {"question": pa.string(), "answers": pa.list_(pa.string()), "starts": pa.list_(pa.int64())}
         types |= {"target": pa.string(), "target_language": pa.string()}
         counted = getattr(getattr(self._source(), "columns", None), "counted", None) or {}
         about = {COUNTED: json.dumps({what: number for what, number in counted.items() if number})}
-        schema = pa.schema([(column, types[column]) for column in first or ()], metadata=about)
+        schema = pa.schema([(column, types[column]) for column in some or ()], metadata=about)
         with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-            for some in chain([first] if first else [], rows):  # few at a time: they need not fit into memory
-                table = pa.table(some, schema=schema)
-                writer.write_table(table, max_chunksize=1000)  # small chunks: one episode touches few rows
+            while some:  # few at a time: they need not fit into memory
+                # small chunks: one episode touches few rows
+                writer.write_table(pa.table(some, schema=schema), max_chunksize=1000)
+                some = next(rows, None)
