@@ -189,11 +189,11 @@ def rows(stem):
     return found
 assert rows("few") == [2000] * 4  # what reading takes once, whatever the size
 before = most()
-assert rows("many") == [20000] * 4
+assert rows("many") == [30000] * 4
 print(most() - before)
 """
     line = "word " * 320
-    for stem, count in (("few", 2000), ("many", 20000)):
+    for stem, count in (("few", 2000), ("many", 30000)):
         texts = [f"{i} {line}" for i in range(count)]
         (tmp_path / f"{stem}.txt").write_text("\n".join(texts))
         (tmp_path / f"{stem}.csv").write_text("text\n" + "\n".join(texts))
