@@ -40,10 +40,7 @@ class Marks(Classification):
 
 @dataclass
 class Marked(Sequences):
-    @classmethod
-    def of(cls, name, rule, corpus, held):
-        texts = list(held["text"])
-        return cls(name, rule.corpus, corpus.domain, texts, np.zeros(len(texts)), (), 1, loss_weight=rule.loss_weight)
+    are = "has marked words"
 
     @property
     def problem(self):
@@ -196,3 +193,12 @@ def test_kinds_of_answer_share_an_outer_step(monkeypatch):
     stacked.loss(module.model, again, episodes, module.episode_loss, 2, vmaps=True).backward()
     for name in params:
         torch.testing.assert_close(again[name].grad, params[name].grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("key", [{"ways": 3}, {"beam": 2}, {"cuts": [0]}, {"rating": True}])
+def test_keys_of_other_kinds_are_refused(key, monkeypatch):
+    monkeypatch.setitem(room.KINDS, "marks", Marked)
+    held = {name: MarkedCorpus(name, reviews(name, 40)[0]) for name in ("film", "shop", "tweet")}
+    rules = ({"a": {"corpus": "film", **key}}, {"b": {"corpus": "shop"}}, {"c": {"corpus": "tweet"}})
+    with pytest.raises(UserError, match=f"task a: {next(iter(key))} is given, and film has marked words: take it out"):
+        Tasks(held, *rules, 2, 3, 4, 8, "fixed", "domain", "drop").read()

@@ -425,3 +425,8 @@ def test_a_task_of_which_nothing_is_left_says_why():
     ):
         build(held, meta_train={"twice": {"corpus": "again"}}, meta_validation={"v": {"corpus": "tweets"}},
               meta_test={"films": {"corpus": "films"}}, leakage="drop").read()  # fmt: skip
+
+
+def test_a_key_that_nothing_would_read_is_refused():
+    with pytest.raises(UserError, match="task shops: beam is 3, and shops is not translated"):
+        build(meta_test={"shops": {"corpus": "shops", "cuts": [0], "beam": 3}}).read()

@@ -11,7 +11,7 @@ from metalingua.corpus.corpus import Corpus
 from metalingua.error import UserError
 from metalingua.problem.span import Span, Window
 from metalingua.task.sequences import Reading, Sequences
-from metalingua.task.task import Rule
+from metalingua.task.task import Rule, Task
 from metalingua.text.pairs import Pair
 from metalingua.text.tokenizer import Tokenizer
 
@@ -30,32 +30,13 @@ class Questions(Sequences):
     answers: list[list[str]] = field(default_factory=list)
     starts: list[list[int]] = field(default_factory=list)
 
+    columns = ("questions", "answers", "starts")
+    are = "has questions, whose answers are pieces of a text"
+
     @classmethod
-    def of(cls, name: str, rule: Rule, corpus: Corpus, held: Mapping[str, Sequence[Any]]) -> Self:
-        if rule.cuts is not None or rule.rating or rule.classes is not None or rule.ways is not None:
-            raise UserError(
-                f"task {name}: cuts, rating, classes or ways is given, and {rule.corpus} has questions, whose answers "
-                "are pieces of a text: take it out"
-            )
-        return cls(
-            name,
-            rule.corpus,
-            rule.domains[0] if rule.domains else corpus.domain,
-            list(held["text"]),
-            labels=np.zeros(len(held["text"]), dtype=np.int64),
-            classes=(),
-            ways=1,
-            title=rule.title or name,
-            note=rule.note or "",
-            weight=rule.weight,
-            loss_weight=rule.loss_weight,
-            metric=rule.metric,
-            shots=rule.shots,
-            queries=rule.queries,
-            questions=list(held["question"]),
-            answers=list(held["answers"]),
-            starts=list(held["starts"]),
-        )
+    def of(cls, name: str, rule: Rule, corpus: Corpus, held: Mapping[str, Sequence[Any]], **own: Any) -> Self:
+        own = {"questions": list(held["question"]), "answers": list(held["answers"]), "starts": list(held["starts"])}
+        return super().of(name, rule, corpus, held, **own)
 
     @property
     def problem(self) -> Span:
@@ -103,6 +84,9 @@ class Questions(Sequences):
         parts = (np.concatenate([contexts[each] for each in part]) for part in (order[:first], order[first:]))
         support, query = (dice.choice(part, n, replace=False) for part, n in zip(parts, (shots, queries), strict=True))
         return support, query
+
+    def fix_queries(self, asked: Task, each: int | None) -> None:
+        raise UserError(f"task {self.name}: fixed_queries are not made for questions: take them out")
 
     def require(self, split: str, shots: int, queries: int) -> None:
         """Whatever contexts are drawn, there must be enough questions on the others."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -10,7 +10,10 @@ from metalingua.corpus.corpus import Corpus
 from metalingua.error import UserError
 from metalingua.problem.problem import Problem
 from metalingua.task.task import Half, Rule, Task
+from metalingua.text.normal import position
 from metalingua.text.tokenizer import Tokenizer
+
+OF_KINDS = ("cuts", "rating", "classes", "ways", "beam")  # keys of a rule that some kinds have and others do not
 
 
 @dataclass(frozen=True)
@@ -34,17 +37,32 @@ class Reading:
 @dataclass
 class Sequences(Task):
     """A task of tokens: an episode draws `shots` texts to adapt on and `queries` texts to be judged on, not so many of
-    a class. What its kind has to say: `of`, `problem`, `read`.
+    a class. What its kind has to say: `problem`, `read`, and in `of` its own fields.
 
     readings   [texts] how each is read, set once a tokenizer is fitted
     """
 
     readings: list[list[Reading]] = field(default_factory=list)
 
+    columns: ClassVar[tuple[str, ...]] = ()  # fields that hold something of every text
+    takes: ClassVar[tuple[str, ...]] = ()  # of the keys of a rule that only some kinds have
+    are: ClassVar[str] = ""  # what its rows are, to say why it does not take another one
+
     @classmethod
-    def of(cls, name: str, rule: Rule, corpus: Corpus, held: Mapping[str, Sequence[Any]]) -> Self:
-        """`rule` applied to rows of `corpus`, column by column. Raises UserError for what the kind cannot do."""
-        raise NotImplementedError
+    def of(cls, name: str, rule: Rule, corpus: Corpus, held: Mapping[str, Sequence[Any]], **own: Any) -> Self:
+        """`rule` applied to rows of `corpus`, column by column; `own` fields of the kind.
+
+        Raises UserError for a key of the rule that is another kind's.
+        """
+        usual = Rule(rule.corpus)
+        for key in OF_KINDS:
+            if key not in cls.takes and getattr(rule, key) != getattr(usual, key):
+                raise UserError(f"task {name}: {key} is given, and {rule.corpus} {cls.are}: take it out")
+        fields: dict[str, Any] = {"classes": (), "title": rule.title or name, "note": rule.note or "", **own}
+        fields |= {key: getattr(rule, key) for key in ("weight", "loss_weight", "metric", "shots", "queries")}
+        texts = list(held["text"])
+        labels = np.zeros(len(texts), dtype=np.int64)
+        return cls(name, rule.corpus, corpus.domain, texts, labels, ways=1, **fields)
 
     @property
     def problem(self) -> Problem:
@@ -89,8 +107,22 @@ class Sequences(Task):
         return np.concatenate([each.labels for each in readings])
 
     def fix_queries(self, asked: Task, each: int | None) -> None:
-        """Take the first `each` texts of `asked` (all of them, if None) for queries of every episode."""
-        raise UserError(f"task {self.name}: fixed_queries are not made for this kind of task: take them out")
+        """Take the texts of `asked`, or `each` of them, the first by `position`, for queries of every episode."""
+        assert isinstance(asked, type(self))  # made by the same rule
+        chosen = np.arange(len(asked.texts))
+        if each is not None:
+            if len(chosen) < each:
+                raise UserError(
+                    f"task {self.name}: fixed_queries.each is {each}, and {asked.corpus} has {len(chosen)} texts "
+                    "there: lower it, or widen fixed_queries.share"
+                )
+            chosen = np.sort(np.array([position(text) for text in asked.texts]).argsort(kind="stable")[:each])
+        self.fixed, self.queries = len(self.texts) + np.arange(len(chosen)), len(chosen)
+        for name in ("texts", *self.columns):
+            getattr(self, name).extend(getattr(asked, name)[i] for i in chosen)
+        self.labels = np.zeros(len(self.texts), np.int64)
+        if (asked.corpus, asked.domain) != (self.corpus, self.domain):
+            self.judged_on = (asked.corpus, asked.domain)
 
     def require(self, split: str, shots: int, queries: int) -> None:
         if len(self._free) < shots + (0 if self.fixed is not None else queries):

@@ -11,7 +11,6 @@ from metalingua.error import UserError
 from metalingua.problem.tagging import METRIC, OUTSIDE, Tagging
 from metalingua.task.sequences import Reading, Sequences
 from metalingua.task.task import Rule, Task
-from metalingua.text.normal import position
 from metalingua.text.tokenizer import Tokenizer
 
 
@@ -29,59 +28,32 @@ class TaggedTask(Sequences):
     tags: list[list[str]] = field(default_factory=list)
     cut: int = 0
 
+    columns = ("words", "tags")
+    takes = ("classes",)
+    are = "has tagged words"
+
     @classmethod
-    def of(cls, name: str, rule: Rule, corpus: Corpus, held: Mapping[str, Sequence[Any]]) -> Self:
+    def of(cls, name: str, rule: Rule, corpus: Corpus, held: Mapping[str, Sequence[Any]], **own: Any) -> Self:
         if rule.metric not in (None, METRIC):
             raise UserError(f"task {name}: metric is {rule.metric}; entities are judged by {METRIC}")
         there = sorted({tag[2:] for tags in held["tags"] for tag in tags if tag != OUTSIDE})
-        types = [str(kind) for kind in (rule.classes or corpus.labels or there)]
+        types = tuple(str(kind) for kind in (rule.classes or corpus.labels or there))
         if not types:
             raise UserError(f"task {name}: no word of corpus {corpus.name} is tagged as an entity; leave the task out")
-        return cls(
-            name,
-            rule.corpus,
-            corpus.domain,
-            list(held["text"]),
-            np.zeros(len(held["text"]), np.int64),
-            tuple(types),
-            1,
-            title=rule.title or name,
-            note=rule.note or "",
-            weight=rule.weight,
-            loss_weight=rule.loss_weight,
-            shots=rule.shots,
-            queries=rule.queries,
-            words=list(held["words"]),
-            tags=list(held["tags"]),
-        )
+        own = {"classes": types, "words": list(held["words"]), "tags": list(held["tags"])}
+        return super().of(name, rule, corpus, held, **own)
 
     @property
     def problem(self) -> Tagging:
         return Tagging(self.classes)
 
     def fix_queries(self, asked: Task, each: int | None) -> None:
-        """Take the sentences of `asked`, or `each` of them, the first by `position`, for queries of every episode."""
-        assert isinstance(asked, TaggedTask)  # made by the same rule
         if new := [kind for kind in asked.classes if kind not in self.classes]:
             raise UserError(
                 f"task {self.name}: {asked.corpus} has entities of type {', '.join(new)}, and {self.corpus} has none; "
                 "name those to tag (classes, or the corpora's labels)"
             )
-        chosen = np.arange(len(asked.texts))
-        if each is not None:
-            if len(chosen) < each:
-                raise UserError(
-                    f"task {self.name}: fixed_queries.each is {each}, and {asked.corpus} has {len(chosen)} sentences "
-                    "there: lower it, or widen fixed_queries.share"
-                )
-            chosen = np.sort(np.array([position(text) for text in asked.texts]).argsort(kind="stable")[:each])
-        self.fixed, self.queries = len(self.texts) + np.arange(len(chosen)), len(chosen)
-        self.texts = [*self.texts, *(asked.texts[i] for i in chosen)]
-        self.words = [*self.words, *(asked.words[i] for i in chosen)]
-        self.tags = [*self.tags, *(asked.tags[i] for i in chosen)]
-        self.labels = np.zeros(len(self.texts), np.int64)
-        if (asked.corpus, asked.domain) != (self.corpus, self.domain):
-            self.judged_on = (asked.corpus, asked.domain)
+        super().fix_queries(asked, each)
 
     def read(self, tokenizer: Tokenizer, max_length: int) -> Iterator[list[Reading]]:
         problem, self.cut = self.problem, 0

@@ -284,6 +284,8 @@ def make_task(
     ratings, scale      of a corpus with ratings: each text's, and the lowest and highest there can be
     ways                of an episode, unless the rule has its own
     """
+    if rule.beam != Rule(rule.corpus).beam:
+        raise UserError(f"task {name}: beam is {rule.beam}, and {rule.corpus} is not translated: take it out")
     task = partial(
         Task,
         name,

@@ -10,9 +10,8 @@ from metalingua.corpus.corpus import Corpus
 from metalingua.error import UserError
 from metalingua.problem.translation import Translation
 from metalingua.task.sequences import Reading, Sequences
-from metalingua.task.task import Rule, Task
+from metalingua.task.task import Rule
 from metalingua.text.joint import END, tag
-from metalingua.text.normal import position
 from metalingua.text.tokenizer import Tokenizer
 
 
@@ -21,7 +20,8 @@ class Translations(Sequences):
     """A task of parallel text in one direction. An episode is that many sentences with their translations.
 
     targets    [texts] translations, as written
-    languages  [texts] codes of the languages that they are in: one, but for fixed queries of another direction
+    languages  [texts] codes of the languages that they are in: one, but for fixed queries of another direction, which
+               say what adapting has left of that one
     beam       as in `Rule`
     """
 
@@ -30,32 +30,14 @@ class Translations(Sequences):
     beam: int = 1
     _problem: Translation | None = None
 
+    columns = ("targets", "languages")
+    takes = ("beam",)
+    are = "is parallel text, which is translated"
+
     @classmethod
-    def of(cls, name: str, rule: Rule, corpus: Corpus, held: Mapping[str, Sequence[Any]]) -> Self:
-        if rule.cuts is not None or rule.rating or rule.classes is not None or rule.ways is not None:
-            raise UserError(
-                f"task {name}: cuts, rating, classes or ways is given, and {rule.corpus} is parallel text, which is "
-                "translated: take it out"
-            )
-        return cls(
-            name,
-            rule.corpus,
-            corpus.domain,
-            list(held["text"]),
-            labels=np.zeros(len(held["text"]), dtype=np.int64),
-            classes=(),
-            ways=1,
-            title=rule.title or name,
-            note=rule.note or "",
-            weight=rule.weight,
-            loss_weight=rule.loss_weight,
-            metric=rule.metric,
-            shots=rule.shots,
-            queries=rule.queries,
-            targets=list(held["target"]),
-            languages=list(held["target_language"]),
-            beam=rule.beam,
-        )
+    def of(cls, name: str, rule: Rule, corpus: Corpus, held: Mapping[str, Sequence[Any]], **own: Any) -> Self:
+        own = {"targets": list(held["target"]), "languages": list(held["target_language"]), "beam": rule.beam}
+        return super().of(name, rule, corpus, held, **own)
 
     @property
     def problem(self) -> Translation:
@@ -98,21 +80,3 @@ class Translations(Sequences):
             tokens = np.concatenate([source, [known[tag(language)]], said]).astype(np.int32)
             places = len(source) + np.arange(len(following))
             yield [Reading(tokens, places, following.astype(np.int64), text, gold, len(source))]
-
-    def fix_queries(self, asked: Task, each: int | None) -> None:
-        """Of `asked`, which may translate into another language: then they say what is left of that direction."""
-        assert isinstance(asked, Translations)
-        first = sorted(range(len(asked.texts)), key=lambda i: position(asked.texts[i]))[:each]
-        if each is not None and len(first) < each:
-            raise UserError(
-                f"task {self.name}: fixed_queries.each is {each}, and {asked.corpus} has {len(first)} texts there: "
-                "lower it, or widen fixed_queries.share"
-            )
-        self.fixed = len(self.texts) + np.arange(len(first))
-        self.texts += [asked.texts[i] for i in sorted(first)]
-        self.targets += [asked.targets[i] for i in sorted(first)]
-        self.languages += [asked.languages[i] for i in sorted(first)]
-        self.labels = np.zeros(len(self.texts), dtype=np.int64)
-        self.queries = len(first)
-        if (asked.corpus, asked.domain) != (self.corpus, self.domain):
-            self.judged_on = (asked.corpus, asked.domain)
