@@ -82,4 +82,6 @@ def test_without_an_answerer_there_is_the_loss_a_token_in_nats():
     outputs = torch.tensor([[0.0, math.log(3.0)], [math.log(9.0), 0.0]])
     found = Translation(2).statistics(outputs, torch.tensor([1, 1]))
     loss = -(math.log(3 / 4) + math.log(1 / 10)) / 2
-    assert found == pytest.approx({"loss": loss, "score": -loss, "perplexity": math.exp(loss), "accuracy": 0.5})
+    assert found == pytest.approx(
+        {"loss": loss, "score": -loss, "perplexity": math.exp(loss), "accuracy": 0.5, "next_token": 0.5}
+    )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metalingua.learner.learner import Learner, Predictor
-from metalingua.learner.sentences import NO_TAGS, sentences, tags_of
+from metalingua.learner.sentences import NO_TAGS, sentences
 from metalingua.limit import AtLeast, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
@@ -40,7 +40,7 @@ class Crf(Learner):
         self.label, self.penalty, self.steps_at_most, self.tuned = label, penalty, steps_at_most, tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return NO_TAGS if tags_of(problem) is None else None
+        return None if problem.tags else NO_TAGS
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         import pycrfsuite

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metalingua.learner.crf import shape
 from metalingua.learner.learner import Learner, Predictor
-from metalingua.learner.sentences import NO_TAGS, sentences, tags_of
+from metalingua.learner.sentences import NO_TAGS, sentences
 from metalingua.limit import Above, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
@@ -34,7 +34,7 @@ class Hmm(Learner):
         self.label, self.smoothing, self.tuned = label, smoothing, tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return NO_TAGS if tags_of(problem) is None else None
+        return None if problem.tags else NO_TAGS
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         tags, targets = support.problem.outputs, support.targets.tolist()

@@ -15,7 +15,6 @@ from metalingua.learner.learner import Learner, Predictor
 from metalingua.limit import Above, AtLeast, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
-from metalingua.problem.span import Span
 from metalingua.task.episode import Examples
 from metalingua.text.batch import Inputs
 
@@ -45,7 +44,7 @@ class Overlap(Learner):
         self.label, self.reach, self.price, self.least, self.tuned = label, reach, price, least, tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if isinstance(problem, Span) else "it looks in a context for the words of a question"
+        return None if problem.places else "it looks in a context for the words of a question"
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         """Ignores the support set."""

@@ -4,15 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from metalingua.problem.problem import Problem
 from metalingua.text.batch import Inputs
 
 NO_TAGS = "it tags words, and no words are tagged here"
-
-
-def tags_of(problem: Problem) -> tuple[str, ...] | None:
-    """What a word can be, by output, of a problem that tags words; None for others."""
-    return getattr(problem, "tags", None)
 
 
 def sentences(inputs: Inputs) -> Iterator[tuple[list[str], slice]]:

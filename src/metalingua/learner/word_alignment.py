@@ -45,7 +45,7 @@ class WordAlignment(Learner):
         self.label, self.rounds, self.tension, self.smoothing = label, rounds, tension, smoothing
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.tied and problem.of_tokens and problem.name == "translation" else NO_PARTS
+        return None if problem.tells else NO_PARTS
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         size, said = support.problem.outputs, support.targets.cpu().numpy()

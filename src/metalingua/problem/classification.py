@@ -23,6 +23,9 @@ class Classification:
     metric: str = "accuracy"
     of_tokens: ClassVar[bool] = False
     tied: ClassVar[bool] = False
+    tags: ClassVar[tuple[str, ...]] = ()
+    places: ClassVar[bool] = False
+    tells: ClassVar[bool] = False
     exclusive: ClassVar[bool] = True
 
     @property

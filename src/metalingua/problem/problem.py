@@ -60,6 +60,21 @@ class Problem(Protocol):
         """Whether outputs are classes, of which an item has one."""
         ...
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What a word can be, by output, where items are the words of sentences; none where they are not."""
+        ...
+
+    @property
+    def places(self) -> bool:
+        """Whether the two outputs of an item say how well an answer begins and ends there, in a text of two parts."""
+        ...
+
+    @property
+    def tells(self) -> bool:
+        """Whether the items of a text follow each other in its second part, each given those before it."""
+        ...
+
     def targets(self, labels: np.ndarray) -> Tensor:
         """`labels` of one episode [items, ...] as the loss wants them, [items, ...]."""
         ...

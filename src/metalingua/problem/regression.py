@@ -24,6 +24,9 @@ class Regression:
     metric: str = "rmse"
     of_tokens: ClassVar[bool] = False
     tied: ClassVar[bool] = False
+    tags: ClassVar[tuple[str, ...]] = ()
+    places: ClassVar[bool] = False
+    tells: ClassVar[bool] = False
     exclusive: ClassVar[bool] = False
 
     @property

@@ -56,6 +56,9 @@ class Span:
     of_tokens: ClassVar[bool] = True
     tied: ClassVar[bool] = False
     exclusive: ClassVar[bool] = False
+    tags: ClassVar[tuple[str, ...]] = ()
+    places: ClassVar[bool] = True
+    tells: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -75,6 +75,8 @@ class Tagging:
     of_tokens: ClassVar[bool] = True
     tied: ClassVar[bool] = False
     exclusive: ClassVar[bool] = True
+    places: ClassVar[bool] = False
+    tells: ClassVar[bool] = False
     metric: ClassVar[str] = METRIC
 
     @cached_property

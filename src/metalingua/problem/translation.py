@@ -47,6 +47,7 @@ class Translation(Classification):
     text: Callable[[Iterable[int]], str] = str
     of_tokens: ClassVar[bool] = True
     tied: ClassVar[bool] = True
+    tells: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -57,7 +58,7 @@ class Translation(Classification):
         minus the loss. Where translations can be made, the counts that BLEU and chrF are made of."""
         loss = float(self.loss(outputs, targets))
         found: Statistics = {"score": -loss, "loss": loss, "perplexity": math.exp(min(loss, 69.0))}
-        found["accuracy"] = float((outputs.argmax(-1) == targets).float().mean())
+        found["accuracy"] = found["next_token"] = float((outputs.argmax(-1) == targets).float().mean())
         if asked is None or asked.answers is None:
             return found
         said = self.translations(asked)

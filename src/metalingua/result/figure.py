@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy
 
 from metalingua.result.cost import trained
+from metalingua.result.metric import METRICS
 from metalingua.result.paired import Run, metric_of
 from metalingua.result.run import RunError, write_atomically
 from metalingua.result.table import Row, Table, tables
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX"
 GREY = "#767676"
+ABREAST = 4  # panels beside each other at most
 End = tuple[float, float, str, str]  # x, y, label, colour
 
 
@@ -32,13 +34,26 @@ def comparison(runs: Sequence[Run], path: str | os.PathLike[str]) -> None:
     from matplotlib.figure import Figure
 
     made = tables(runs)
-    size = (2.6 + 3.3 * len(made), 1.5 + 0.36 * len(made[0].rows))
+    rows, columns = _layout(len(made))
+    size = (2.6 + 3.3 * columns, 0.4 + rows * (1.1 + 0.36 * len(made[0].rows)))
     figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(1, len(made), squeeze=False)[0]
-    for place, (axes, table) in enumerate(zip(panels, made, strict=True)):
-        _dots(axes, table, named=place == 0)
+    for place, (axes, table) in enumerate(zip(_panels(figure, len(made)), made, strict=True)):
+        _dots(axes, table, named=place % columns == 0)
     figure.supxlabel(f"mean, {made[0].method}", fontsize=8, color=GREY)
     _save(figure, path)
+
+
+def _layout(panels: int) -> tuple[int, int]:
+    """Rows and columns of so many panels, the rows as even as can be."""
+    rows = -(-panels // ABREAST)
+    return rows, -(-panels // rows)
+
+
+def _panels(figure: "Figure", count: int) -> "Sequence[Axes]":
+    panels = list(figure.subplots(*_layout(count), squeeze=False).flat)
+    for axes in panels[count:]:
+        axes.axis("off")
+    return panels[:count]
 
 
 def _dots(axes: "Axes", table: Table, named: bool) -> None:
@@ -81,9 +96,9 @@ def adaptation(run: Run, path: str | os.PathLike[str]) -> None:
     targets = [name for name in result["targets"] if any(name in result["curves"][each] for each in order)]
     if not targets:
         raise RunError(f"run {result['hash']} has no score by inner step to draw")
-    figure = Figure(figsize=(1.2 + 4.2 * len(targets), 3.4), layout="constrained")
-    panels = figure.subplots(1, len(targets), squeeze=False)[0]
-    for axes, target in zip(panels, targets, strict=True):
+    rows, columns = _layout(len(targets))
+    figure = Figure(figsize=(1.2 + 4.2 * columns, 3.4 * rows), layout="constrained")
+    for axes, target in zip(_panels(figure, len(targets)), targets, strict=True):
         _adapting(axes, [run], target)
     _save(figure, path)
 
@@ -101,6 +116,7 @@ def _adapting(axes: "Axes", runs: Sequence[Run], target: str) -> None:
 
     first, ends = runs[0][0], []
     metric = metric_of(first, target)
+    metric = METRICS[metric.quick or metric.name]
     for place, learner in enumerate(_with_curves(runs)):
         found = [result["curves"][learner].get(target) for result, _ in runs]
         if not all(found) or any(one["steps"] != found[0]["steps"] for one in found):
@@ -116,7 +132,7 @@ def _adapting(axes: "Axes", runs: Sequence[Run], target: str) -> None:
     axes.margins(y=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("inner steps", fontsize=9)
-    axes.set_ylabel(metric.title, fontsize=9)
+    axes.set_ylabel(metric.title + " (lower is better)" * metric.lower_is_better, fontsize=9)
     _plain(axes, about["title"])
     _label_ends(axes, ends)
 

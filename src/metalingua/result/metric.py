@@ -20,6 +20,7 @@ class Metric:
     pooled           sums over episodes [..., n] to scores [...]: an episode holds n counts then, and no score of its
                      own (F1, BLEU, correlation: no means of episodes). None: the score is the mean of the episodes'
     note             what stands under a table of it
+    quick            what stands in for it after each inner step, where it takes a search; "": itself
     """
 
     name: str
@@ -31,6 +32,7 @@ class Metric:
     beside: tuple[str, ...] = ()
     pooled: Callable[[numpy.ndarray], numpy.ndarray] | None = None
     note: str = ""
+    quick: str = ""
 
     @property
     def printed(self) -> tuple["Metric", ...]:
@@ -135,8 +137,9 @@ METRICS = {
                note="Answer F1, exact match: as SQuAD has them, means over questions; no answer, rightly: 1."),
         Metric("exact_match", "exact match, %"),
         Metric("spearman", "Spearman rho", "rho", 1.0, 3),
-        Metric("bleu", "BLEU", beside=("chrf",), pooled=bleu,
+        Metric("bleu", "BLEU", beside=("chrf",), pooled=bleu, quick="next_token",
                note="BLEU and chrF: sacreBLEU's, cased, of the translations of all episodes together."),
-        Metric("chrf", "chrF", beside=("bleu",), pooled=chrf),
+        Metric("chrf", "chrF", beside=("bleu",), pooled=chrf, quick="next_token"),
+        Metric("next_token", "next token right, given those before it, %"),
     )
 }  # fmt: skip

@@ -13,15 +13,15 @@ from hydra.utils import instantiate
 
 from metalingua.learner.learner import Learner
 from metalingua.model.model import Model, Params
-from metalingua.problem.problem import Asked
-from metalingua.result.metric import METRICS
+from metalingua.problem.problem import Asked, Problem
+from metalingua.result.metric import METRICS, Metric
 from metalingua.task.episode import Episode
 from metalingua.task.task import Task
 from metalingua.training.engine import Engine, localise
 
 CURVE_STEPS = (0, 1, 2, 3, 5, 7, 10)
 CURVE_EPISODES = 50  # a target
-CURVE_QUERIES = 500  # answered anew after each of CURVE_STEPS: a test set of thousands costs minutes
+CURVE_QUERIES = 500  # texts, answered anew after each of CURVE_STEPS: a test set of thousands costs minutes
 
 
 @dataclass
@@ -98,7 +98,8 @@ def curve(
     """The score on the queries after each number of inner steps, by target; empty for a learner that takes none.
 
     One that was trained for fewer steps than CURVE_STEPS has a shorter curve; a target of more than CURVE_QUERIES
-    queries an episode has none.
+    texts to answer an episode has none. Where the score is of texts that are made token by token, the curve is of what
+    its `Metric.quick` names.
     """
     if not {**candidate.config, **settings}.get("steps"):
         return {}
@@ -106,26 +107,32 @@ def curve(
 
     def one(episode: Episode) -> list[Any]:
         query, found = episode.query, []
+        metric = _quick(query.problem)
         predictors = learner.path(model, localise(model, candidate.params, episode), episode.support)
         for steps, predictor in enumerate(predictors):
             if steps in CURVE_STEPS:
                 outputs = predictor.outputs(query.inputs)
                 asked = Asked(query.inputs, query.gold)
-                found.append(query.problem.statistics(outputs, query.targets, asked).get(query.problem.metric))
+                found.append(query.problem.statistics(outputs, query.targets, asked)[metric.name])
         return found
 
     curves: dict[str, Any] = {}
     for target in dict.fromkeys(episode.task for episode in episodes):
         some = [episode for episode in episodes if episode.task == target][:CURVE_EPISODES]
-        few = len(some[0].query.inputs) <= CURVE_QUERIES
-        metric = METRICS[some[0].query.problem.metric]
-        if few and not metric.lower_is_better:
+        query = some[0].query
+        if len(query.inputs.lengths) <= CURVE_QUERIES:
             with torch.no_grad():
                 by_step = list(zip(*engine.map(one, some), strict=True))
-            if by_step and by_step[0][0] is not None:  # of answers that are made token by token there is none
-                scores = [float(metric.per_episode(found).mean()) for found in by_step]
+            metric = _quick(query.problem)
+            scores = [float(metric.per_episode(found).mean()) for found in by_step]
+            if scores:
                 curves[target] = {"steps": list(CURVE_STEPS[: len(scores)]), metric.name: scores}
     return curves
+
+
+def _quick(problem: Problem) -> Metric:
+    metric = METRICS[problem.metric]
+    return METRICS[metric.quick] if metric.quick else metric
 
 
 def reset_peak_memory() -> None:
