@@ -16,6 +16,8 @@ from metalingua.learner.majority import Majority
 from metalingua.learner.maml import Maml
 from metalingua.model.derivative import derivatives
 from metalingua.model.derivative import order as announced
+from metalingua.model.lstm import LstmEncoder
+from metalingua.model.model import Model
 from metalingua.training.engine import Engine, localise, moved
 
 TASKS = tiny_tasks()
@@ -176,6 +178,38 @@ def test_judging_adapts_without_grad_mode_and_by_the_call_of_training():
         unadapted = query.problem.loss(model.outputs(local, query.inputs, query.problem), query.targets).item()
         assert abs(each.statistics["loss"] - unadapted) > 1e-3
         assert each.predictions == pytest.approx(query.problem.predictions(trained)) and each.adapt_seconds > 0
+
+
+class Keeping(LstmEncoder):
+    """Frozen; knows which texts it has read."""
+
+    learns = False
+
+    def __init__(self):
+        super().__init__(VOCABULARY, 5, 4, "mean")
+        self.read = set()
+
+    def features(self, params, inputs):
+        self.read.update(inputs.texts)
+        return super().features(params, inputs)
+
+
+class Looking(Majority):
+    """Notes which texts of its support set its model had not read when the clock began."""
+
+    def __init__(self):
+        super().__init__("")
+        self.unread = []
+
+    def adapt(self, model, params, support, query_inputs=None):
+        self.unread.append(set(support.inputs.texts) - model.encoder.read)
+        return super().adapt(model, params, support)
+
+
+def test_who_is_judged_first_does_not_pay_for_features_that_are_kept_for_all():
+    model, looking = Model(Keeping(), tiny_model().heads), Looking()
+    ENGINES[1].judge(looking, model, tiny_params(model), EPISODES[:2])
+    assert looking.unread == [set(), set()]
 
 
 class Shell(pl.LightningModule):

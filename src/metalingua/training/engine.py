@@ -146,6 +146,8 @@ class Engine:
         def one(episode: Episode) -> Judgement:
             episode = placed(episode, device)
             mine = localise(model, params, episode)
+            if not model.encoder.learns:  # kept once read: the first learner would pay for all
+                model.features(mine, episode.support.inputs)
             began = perf_counter()
             predictor = learner.adapt(
                 model, mine, episode.support, episode.query.inputs if learner.transductive else None
