@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     across.add_argument("--minus", metavar="ROW", help="differences to this row, paired")
     across.add_argument("--mean", action="store_true", help="the mean over a run's targets")
     across.add_argument("--learners", nargs="+", default=[], metavar="NAME", help="of the runs' settings; else all")
+    across.add_argument("--metric", metavar="NAME", help="one beside the targets' own, such as balanced_accuracy")
     across.add_argument("--into", type=Path, metavar="FILE", help="as of `table`")
     across.add_argument("--name", help="as of `table`")
     across.set_defaults(do=_across)
@@ -153,7 +154,7 @@ def _grid(options: argparse.Namespace) -> int:
 def _across(options: argparse.Namespace) -> int:
     from metalingua.result.across import across
 
-    how = {key: getattr(options, key) for key in ("rows", "columns", "over", "minus", "mean", "learners")}
+    how = {key: getattr(options, key) for key in ("rows", "columns", "over", "minus", "mean", "learners", "metric")}
     return _put(options, across(_done(options), **how))
 
 

@@ -104,6 +104,17 @@ def test_the_mean_over_targets(several):
     assert made[-2] == "60 test episodes a target and run, mean over 3 targets.<br>"
 
 
+def test_a_metric_beside_the_targets_own_can_be_asked_for(several):
+    path = several / "episodes.parquet"
+    frame = pandas.read_parquet(path)
+    frame.assign(balanced_accuracy=frame["accuracy"] / 2).to_parquet(path)
+    made = table([several], mean=True, learners=["maml"], metric="balanced_accuracy")
+    assert float(made[2].split("|")[2]) == pytest.approx(73.3 / 2, abs=0.1)
+    assert "Test balanced accuracy, %, of one run a cell.<br>" in made
+    with pytest.raises(RunError, match="no metric 'rmse'; it has accuracy, balanced_accuracy"):
+        table([several], metric="rmse")
+
+
 def test_columns_may_be_facts_of_the_targets(several):
     made = table([several], mean=True, learners=["maml"], columns=["target.shots"])
     assert made[0] == "| | shots 4 | shots 8 |" and made[2] == "| a · MAML, second order | 65.0 | 90.0 |"

@@ -45,6 +45,7 @@ def across(
     minus: str | None = None,
     mean: bool = False,
     learners: Sequence[str] = (),
+    metric: str | None = None,
 ) -> str:
     """A Markdown table of mean test scores, with 95 % t intervals over repetitions; the best row first.
 
@@ -57,13 +58,14 @@ def across(
               starred where p is at most 0.05 by a sign-flip test over repetitions, after Holm over all cells
     mean      True: one column for all targets of a run that are of that column, the mean over them
     learners  names in the runs' settings, the others are left out; none given: all
+    metric    one that the targets have beside their own, such as "balanced_accuracy"; None: their own
 
     Raises RunError for runs that cannot stand in one table: two of one cell and repetition, other targets or numbers of
     episodes, targets of several metrics, a config without a key; or where `minus` is no row.
     """
     found = Found()
     for path in paths:
-        _add(found, path, rows, columns, over, mean, learners)
+        _add(found, path, rows, columns, over, mean, learners, metric)
     if unknown := [name for name in learners if name not in found.learners]:
         raise RunError(f"no run has a learner {', '.join(unknown)}; there is {', '.join(sorted(found.learners))}")
     if mean and len(found.targets) > 1:
@@ -97,6 +99,7 @@ def _add(
     over: Sequence[str],
     mean: bool,
     learners: Sequence[str],
+    metric: str | None,
 ) -> None:
     from omegaconf import OmegaConf
 
@@ -115,7 +118,11 @@ def _add(
         return tuple(json.dumps(each, sort_keys=True) if isinstance(each, dict | list) else each for each in plain)
 
     for name, target in result["targets"].items():
-        found.metrics.setdefault(metric_of(result, name).name, metric_of(result, name))
+        own = metric_of(result, name)
+        beside = {each.name: each for each in own.printed}
+        if metric is not None and metric not in beside:
+            raise RunError(f"{path}: {name} has no metric {metric!r}; it has {', '.join(beside)}")
+        found.metrics.setdefault(metric or own.name, beside[metric or own.name])
         if len(found.metrics) > 1:
             raise RunError(
                 f"{path}: {name} is judged by {target['metric']}; this table is of {next(iter(found.metrics))}"
@@ -124,7 +131,7 @@ def _add(
     found.results.append(result)
     found.targets.add(tuple(sorted(result["targets"])))
     seen = frame.groupby(["learner", "target"]).groups
-    scores = {(one, name): scores_of((result, frame), name, one).mean() for one, name in seen}
+    scores = {(one, name): scores_of((result, frame), name, one, metric).mean() for one, name in seen}
     found.learners.update(result["settings"])
     for learner in result["settings"]:
         if learners and learner not in learners:

@@ -48,10 +48,13 @@ def metric_of(result: Mapping[str, Any], target: str) -> Metric:
     return METRICS[name]
 
 
-def scores(run: Run, target: str, learner: str) -> numpy.ndarray:
-    """What each of its episodes adds to the score of `target`, as printed [episodes]: the score is their mean."""
+def scores(run: Run, target: str, learner: str, beside: str | None = None) -> numpy.ndarray:
+    """What each of its episodes adds to the score of `target`, as printed [episodes]: the score is their mean.
+
+    beside   name of a metric that stands beside the target's own; None: that one
+    """
     result, frame = run
-    metric = metric_of(result, target)
+    metric = METRICS[beside] if beside else metric_of(result, target)
     mine = frame[(frame["target"] == target) & (frame["learner"] == learner)]
     return metric.factor * metric.per_episode(mine[metric.name])
 

@@ -14,7 +14,7 @@ from metalingua.error import UserError
 FILE = "study.yaml"
 KINDS = {  # kind of table -> what it may be given, besides `of`, `kind` and `into`
     "targets": set(),
-    "across": {"rows", "columns", "over", "minus", "mean", "learners"},
+    "across": {"rows", "columns", "over", "minus", "mean", "learners", "metric"},
     "grid": {"keys"},
     "equal_cost": {"by"},
 }

@@ -1,0 +1,86 @@
+"""All applications in one table: a meta-learner, single-task training and multi-task training with fine-tuning.
+
+python experiments/0007_applications/summary.py     # rewrites the tables `summary` and `full` of README.md beside it
+
+The meta-learner of a row is the one of its run that meta-validation likes best, so that meta-test chooses nothing.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy
+
+from metalingua.result.interval import bootstrap_over_episodes, mean_over_seeds
+from metalingua.result.metric import Metric
+from metalingua.result.page_part import rewrite
+from metalingua.result.paired import Run, agree, metric_of, scores
+from metalingua.result.run import read_run
+
+HERE = Path(__file__).parent
+SINGLE, MULTI = "single_task", "multi_task_finetuned"
+HEADS = ("experiment", "targets", "score", "meta-learner", "has", "single-task", "multi-task, fine-tuned",
+         "less single-task", "less multi-task, fine-tuned", "seeds, minutes each")  # fmt: skip
+
+
+def meta_learner(runs: Sequence[Run]) -> str:
+    """Of the learners that were meta-trained one by one on episodes, the one with the best mean meta-validation score;
+    the first on ties."""
+    first = runs[0][0]
+    trained = [name for name in first["settings"] if name in first["training"] and name != "multi_task"]
+    return max(trained, key=lambda name: numpy.mean([run["settings"][name]["validation"] for run, _ in runs]))
+
+
+def rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+    """A row a metric of these runs, which differ in their seed alone: means over targets, and differences with their
+    intervals, over seeds where there are several, else over episodes."""
+    agree([result for result, _ in runs])
+    first, mine = runs[0][0], meta_learner(runs)
+    minutes = numpy.mean([result["cost"]["wall_seconds"] for result, _ in runs]) / 60
+    by_metric: dict[Metric, list[str]] = {}
+    for target in first["targets"]:
+        by_metric.setdefault(metric_of(first, target), []).append(target)
+    found = []
+    for metric, targets in by_metric.items():
+        has = {name: numpy.array([[scores(run, target, name) for target in targets] for run in runs])
+               for name in (mine, SINGLE, MULTI) if name in first["settings"]}  # [runs, targets, episodes]  # fmt: skip
+        printed = [f"{has[name].mean():.{metric.digits}f}" if name in has else "–" for name in (mine, SINGLE, MULTI)]
+        less = [_difference(has[mine] - has[name], metric.digits) if name in has else "–" for name in (SINGLE, MULTI)]
+        found.append((
+            f"`{first['experiment']}`", str(len(targets)), metric.title, first["settings"][mine]["label"], *printed,
+            *less, f"{len(runs)}, {minutes:.0f}",
+        ))  # fmt: skip
+    return found
+
+
+def _difference(values: numpy.ndarray, digits: int) -> str:
+    """`values` [runs, targets, episodes]."""
+    each = values.mean(1)
+    interval = mean_over_seeds(each.mean(1)) if len(values) > 1 else bootstrap_over_episodes(each[0])
+    if interval.low == interval.high:  # every episode is the same one: it says nothing of others
+        return _signed(interval.estimate, digits)
+    text = f"{_signed(interval.estimate, digits)} [{_signed(interval.low, digits)}, {_signed(interval.high, digits)}]"
+    return f"**{text}**" if interval.excludes_zero else text
+
+
+def _signed(value: float, digits: int) -> str:
+    value = round(value, digits) + 0.0  # no minus before 0
+    return f"{value:{'+' if value else ''}.{digits}f}".replace("-", "−")
+
+
+def table(folder: Path) -> str:
+    """A Markdown table of the runs below `folder`, in the order of study.yaml's names."""
+    grids = sorted({path.parent.parent for path in folder.glob("*/*/result.json")}, key=_place)
+    found = [
+        row for grid in grids for row in rows([read_run(path.parent) for path in sorted(grid.glob("*/result.json"))])
+    ]
+    lines = ["| " + " | ".join(HEADS) + " |", "| --- | ---: | --- | --- |" + " ---: |" * (len(HEADS) - 4)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in found)]) + "\n"
+
+
+def _place(grid: Path) -> int:
+    return (HERE / "study.yaml").read_text().index(f"{grid.parent.name}/{grid.name}:")
+
+
+if __name__ == "__main__":
+    for part, name in (("summary", "runs"), ("full", "full")):
+        rewrite(HERE / "README.md", part, table(HERE / name))
