@@ -9,7 +9,6 @@ import hashlib
 import importlib
 import importlib.util
 import json
-import os
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -43,7 +42,7 @@ class MultilingualEncoder(Encoder):
     @limited("model")
     def __init__(self, cache: str):
         self.cache = Path(cache)
-        self._turn = threading.Lock()  # the package does not say that threads may share it
+        self._of_thread = threading.local()  # the package does not say that threads may share one
 
     def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
         self._frozen.fill(list(texts))
@@ -57,12 +56,14 @@ class MultilingualEncoder(Encoder):
         return self._frozen.features(inputs.texts).to(inputs.lengths.device)
 
     def _encode(self, items: Sequence[Item]) -> np.ndarray:
-        with self._turn:
-            return np.asarray(self._package.encode([str(item) for item in items]), dtype=np.float32)
+        return np.asarray(self._package.encode([str(item) for item in items]), dtype=np.float32)
 
-    @cached_property
+    @property
     def _package(self) -> Any:
-        return importlib.import_module(MODULE).USE(threads=len(os.sched_getaffinity(0)))
+        """One a thread, on one core: its products are small, and on all cores each waits for the slowest."""
+        if not hasattr(self._of_thread, "encoder"):
+            self._of_thread.encoder = importlib.import_module(MODULE).USE(threads=1)
+        return self._of_thread.encoder
 
     @cached_property
     def _frozen(self) -> FrozenFeatures:
