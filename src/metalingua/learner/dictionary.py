@@ -130,7 +130,7 @@ class Dictionary(Learner):
     def __init__(
         self,
         label: str,
-        paths: Sequence[str],
+        paths: str | Sequence[str],
         smoothing: Annotated[float, Above(0)],
         format: str | None = None,
         encoding: str = "utf-8",
@@ -138,11 +138,13 @@ class Dictionary(Learner):
     ):
         """
         paths      of the lexicon's files, which have COLUMNS
-        smoothing  weight of the tokens' own frequencies in the support set, beside that of the lexicon, 1
+        smoothing  weight of the tokens' own frequencies in the support set, beside that of the lexicon, 1;
+                   the end, which every translation has, counts once
         format, encoding   of the files, as in `metalingua.corpus.table.Format`
         codes      code of a language of a corpus -> what the lexicon calls it, where that is another code
         """
-        self.label, self.paths, self.smoothing = label, list(paths), smoothing
+        self.label, self.smoothing = label, smoothing
+        self.paths = [paths] if isinstance(paths, str) else list(paths)
         self.format, self.encoding, self.codes = format, encoding, dict(codes or {})
 
     def refuses(self, problem: Problem) -> str | None:
@@ -171,6 +173,7 @@ class Dictionary(Learner):
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         telling = cast(Telling, support.problem)
         own = torch.bincount(support.targets, minlength=telling.outputs) + 1.0
+        own[telling.end] = 1.0  # a search would end early, were it as likely everywhere as it is frequent
         rest = self.smoothing * own / own.sum()
 
         @cache

@@ -113,6 +113,11 @@ class Telling(Problem, Protocol):
         """Code of the language of the second parts."""
         ...
 
+    @property
+    def end(self) -> int:
+        """The target of the item behind the last token of a second part."""
+        ...
+
     def told(self, text: str) -> list[int]:
         """The targets of the items of a second part that says `text`: its tokens and the end, as many as are read."""
         ...
