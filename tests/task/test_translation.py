@@ -22,9 +22,10 @@ class Parallel:
     """English to a language of one's own, in which words are spelled backward."""
 
     name: str
-    language: str = "xx"
+    target_language: str = "xx"
     first: int = 0
     domain: str = "words"
+    language: str = "en"
     labels = rating_range = label_words = None
 
     def counted(self):
@@ -35,7 +36,7 @@ class Parallel:
         texts = [" ".join(dice.choice(NAMES, 4)) for _ in range(80)]
         texts = list(dict.fromkeys(texts))
         return Dataset.from_dict({"text": texts, "target": [text[::-1] for text in texts],
-                                  "target_language": [self.language] * len(texts)})  # fmt: skip
+                                  "target_language": [self.target_language] * len(texts)})  # fmt: skip
 
     def checksum(self):
         return self.name
@@ -88,7 +89,17 @@ def test_problems_of_two_languages_share_a_head_and_differ_in_their_tag():
     one, other = (made.episodes("meta_test", 0)[i].query.problem for i in (0, 1))
     assert one.name == other.name and made.heads() == {"translation": 0}
     assert (one.language, one.beam, one.metric) == ("xx", 3, "bleu") and other.language == "yy"
-    assert one != other and one.words == other.words
+    assert one != other and one.words == other.words and one.source == other.source == "en"
+
+
+def test_a_text_is_told_as_a_translation_that_says_it_is_read():
+    for longest in (30, 4):  # whole; cut, and said to its end all the same
+        made, tokenizer = encoded(max_length=longest)
+        query = made.episodes("meta_test", 0)[0].query
+        end, at = tokenizer.vocabulary["[END]"], query.inputs.at
+        for text, gold in enumerate(query.gold):
+            read = query.targets[at[:, 0] == text].tolist()
+            assert query.problem.told(gold) == (read if longest == 30 else [*read[:-1], end])
 
 
 def test_a_fixed_test_set_is_asked_in_every_episode_and_drawn_for_no_support():

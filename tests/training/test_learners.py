@@ -9,6 +9,7 @@ import tiny
 ALL = sorted(path.stem for path in (tiny.REPO / "conf/learner").glob("*.yaml"))
 OTHER_KINDS = {
     "crf",
+    "dictionary",
     "hmm",
     "overlap",
     "word_alignment",

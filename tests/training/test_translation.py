@@ -2,9 +2,12 @@
 
 import random
 
+import numpy as np
 import pandas
 import pytest
 import tiny
+
+from metalingua.result.metric import METRICS
 
 WORDS = {"dog": "Hund", "cat": "Katze", "sees": "sieht", "likes": "mag", "old": "alt", "red": "rot", "house": "Haus"}
 TASK = """
@@ -46,6 +49,11 @@ def folder(tmp_path_factory):
         texts = [dice.choices(list(WORDS), k=4) for _ in range(30)]
         (made / f"{name}.en").write_text("\n".join(map(" ".join, texts)))
         (made / f"{name}.{language}").write_text("\n".join(" ".join(turn(WORDS[w]) for w in text) for text in texts))
+    rows = [["en", "de", *pair, 0] for pair in WORDS.items()] + [
+        ["en", "fr", en, de[::-1], 0] for en, de in WORDS.items()
+    ]
+    names = ["src_lang", "tgt_lang", "src", "tgt", "rank"]
+    pandas.DataFrame(rows, columns=names).to_csv(made / "words.csv", index=False)
     return made
 
 
@@ -53,19 +61,27 @@ def folder(tmp_path_factory):
 def test_a_run_translates_and_says_how_well(folder, model):
     learners = ["+learner@compare.anil=anil", "+learner@compare.reptile=reptile", "+learner@compare.batches=minibatch"]
     name = model[0].partition("=")[2]
-    words = [*HOW, *model, *learners, f"name={name}", "compare.batches.passes=1"]
+    lexicon = ["+learner@compare.dictionary=dictionary", "compare.dictionary.paths=[words.csv]"]
+    words = [*HOW, *model, *learners, *lexicon, f"name={name}", "compare.batches.passes=1"]
     code, out, err = tiny.Started(folder, *words).end(300)  # three of them are trained in runs of their own
     assert (code, err) == (0, ""), out + err
     run = next(each for each in (folder / f"outputs/{name}").iterdir() if "Reptile" in (each / "table.md").read_text()
                and "single-task" in (each / "table.md").read_text())  # fmt: skip
     rows = pandas.read_parquet(run / "episodes.parquet")
-    learned = {"maml", "unadapted", "multi_task", "multi_task_finetuned", "single_task", "anil", "reptile", "batches"}
+    learned = {"maml", "unadapted", "multi_task", "multi_task_finetuned", "single_task", "anil", "reptile", "batches",
+               "dictionary"}  # fmt: skip
     assert set(rows["learner"]) == learned
     assert all(len(counts) == 10 for counts in rows["bleu"]) and all(len(counts) == 18 for counts in rows["chrf"])
+    chrf = {name: METRICS["chrf"].pooled(np.sum([*each], 0)) for name, each in rows.groupby("learner")["chrf"]}
+    assert max(chrf, key=chrf.get) == "dictionary"  # it knows the words, though 8 tokens are few
     assert rows["loss"].gt(0).all() and rows["accuracy"].between(0, 1).all()
     assert "| BLEU | chrF |" in (run / "table.md").read_text()
 
 
-def test_learners_that_tell_classes_are_refused(folder):
-    code, out, err = tiny.train(folder, *HOW, *LSTM, "+learner@compare.ridge=ridge", "name=refused")
+def test_learners_that_tell_classes_are_refused_and_a_lexicon_that_is_not_there(folder):
+    added = ["+learner@compare.ridge=ridge", "+learner@compare.dictionary=dictionary"]
+    code, out, err = tiny.train(folder, *HOW, *LSTM, *added, "name=refused")
     assert code == 2 and "compare.ridge" in err and "any token may be the answer" in err
+    assert "compare.dictionary refuses task.meta_validation.seen, task.meta_test.new: it has no lexicon" in err
+    assert "bilingual_dictionaries.parquet: No such file" in err and "learner.paths=[FILE]" in err
+    assert " dictionary" not in err[err.index("these can:") :]

@@ -72,7 +72,7 @@ class Problem(Protocol):
 
     @property
     def tells(self) -> bool:
-        """Whether the items of a text follow each other in its second part, each given those before it."""
+        """Whether the items of a text follow each other in its second part, each given those before it: `Telling`."""
         ...
 
     def targets(self, labels: np.ndarray) -> Tensor:
@@ -97,4 +97,27 @@ class Problem(Protocol):
 
     def statistics(self, outputs: Tensor, targets: Tensor, asked: Asked | None = None) -> Statistics:
         """What one episode's queries say, by metric; `score`, a number, is the one to select by, higher is better."""
+        ...
+
+
+class Telling(Problem, Protocol):
+    """What a problem has beside that `tells`."""
+
+    @property
+    def source(self) -> str:
+        """Code of the language of the first parts, as the corpus has it."""
+        ...
+
+    @property
+    def language(self) -> str:
+        """Code of the language of the second parts."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """The target of the item behind the last token of a second part."""
+        ...
+
+    def told(self, text: str) -> list[int]:
+        """The targets of the items of a second part that says `text`: its tokens and the end, as many as are read."""
         ...

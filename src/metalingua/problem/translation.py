@@ -1,11 +1,12 @@
 """Translation: the next token of a sentence in another language, given what is to be translated and what was said."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +37,8 @@ class Translation(Classification):
     beam      hypotheses of the search
     longest   tokens of a translation at most
     text      tokens to text
+    source    code of the language that is translated
+    tokens    texts to their tokens, of each the first so many: the inverse of `text`
     """
 
     metric: str = "bleu"
@@ -45,6 +48,8 @@ class Translation(Classification):
     beam: int = 1
     longest: int = 1
     text: Callable[[Iterable[int]], str] = str
+    source: str = ""
+    tokens: Callable[[list[str], int], Sequence[np.ndarray]] | None = None
     of_tokens: ClassVar[bool] = True
     tied: ClassVar[bool] = True
     tells: ClassVar[bool] = True
@@ -52,6 +57,10 @@ class Translation(Classification):
     @property
     def name(self) -> str:
         return "translation"
+
+    def told(self, text: str) -> list[int]:
+        assert self.tokens is not None
+        return [*map(int, self.tokens([text], self.longest)[0][: self.longest - 1]), self.end]
 
     def statistics(self, outputs: Tensor, targets: Tensor, asked: Asked | None = None) -> Statistics:
         """Loss in nats and accuracy a token, both given the right tokens before it, and the perplexity; the score is

@@ -22,21 +22,24 @@ class Translations(Sequences):
     targets    [texts] translations, as written
     languages  [texts] codes of the languages that they are in: one, but for fixed queries of another direction, which
                say what adapting has left of that one
+    sources    [texts] codes of the languages that are translated, likewise
     beam       as in `Rule`
     """
 
     targets: list[str] = field(default_factory=list)
     languages: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
     beam: int = 1
     _problem: Translation | None = None
 
-    columns = ("targets", "languages")
+    columns = ("targets", "languages", "sources")
     takes = ("beam",)
     are = "is parallel text, which is translated"
 
     @classmethod
     def of(cls, name: str, rule: Rule, corpus: Corpus, held: Mapping[str, Sequence[Any]], **own: Any) -> Self:
         own = {"targets": list(held["target"]), "languages": list(held["target_language"]), "beam": rule.beam}
+        own["sources"] = [corpus.language] * len(own["targets"])
         return super().of(name, rule, corpus, held, **own)
 
     @property
@@ -69,6 +72,8 @@ class Translations(Sequences):
             beam=self.beam,
             longest=max_length,
             text=tokenizer.text,
+            source=self.sources[-1],
+            tokens=tokenizer.encode,
         )
         if self.metric:
             self._problem = replace(self._problem, metric=self.metric)
