@@ -249,6 +249,9 @@ ONE = [  # a change of one key, and the whole sentence that it earns
     ({"compare__left": {"label": "x"}},
      "compare.left is {'label': 'x'}, which builds nothing: choose a learner for it, +learner@compare.left=..., or "
      "take it out, ~compare.left"),
+    ({"compare__left": None},
+     "compare.left is null, which builds nothing: choose a learner for it, +learner@compare.left=..., or take it out, "
+     "~compare.left"),
     ({"compare__fine__of": "mutli"},
      "compare.fine.of is mutli: it must name another entry of compare (did you mean multi?); there is multi, tuned"),
     ({"compare__fine__of": "fine"},

@@ -449,8 +449,9 @@ def positions_are_enough(cfg: Config) -> Iterator[str]:
 
 
 def compared_learners_are_whole(cfg: Config) -> Iterator[str]:
-    for name, node in _nodes(cfg, "compare").items():
-        if "_target_" not in node:
+    compare = _at(cfg, "compare")
+    for name, node in compare.items() if isinstance(compare, dict) else ():
+        if not isinstance(node, dict) or "_target_" not in node:
             yield (
                 f"compare.{name} is {shown(node)}, which builds nothing: choose a learner for it, "
                 f"+learner@compare.{name}=..., or take it out, ~compare.{name}"
