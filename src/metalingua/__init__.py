@@ -19,11 +19,12 @@ def __getattr__(name: str) -> Any:
 
 
 def load(path: "str | os.PathLike[str]", *, learner: str | None = None, kind: str | None = None) -> "Estimator":
-    """What a done run learned, as a scikit-learn estimator: `load(run).fit(texts, labels).predict(texts)`.
+    """What a done run learned, as a scikit-learn estimator: `load(run).fit(texts, labels).predict(texts)`; of a run on
+    tagged words, `load(run).fit(sentences, tags).predict(sentences)`, lists of words and of their tags.
 
     path     the folder of a done run, outputs/NAME/HASH, or a file that the estimator's `save` wrote
     learner  a learner of the run's table, in place of the run's own
-    kind     "classification" or "regression"; None: classification, unless meta-training had ratings alone
+    kind     "classification", "regression" or "tagging"; None: as meta-training had it
 
     Raises UserError. The first call imports torch, which takes seconds.
     """

@@ -34,15 +34,16 @@ from metalingua.task.episode import Examples
 from metalingua.task.task import called
 from metalingua.text.batch import Inputs, pad
 
-KINDS = ("classification", "regression")
+KINDS = ("classification", "regression", "tagging")
 
 
 class EstimatorError(UserError, ValueError):
     """Texts, labels or settings that cannot be used: it names them, the rule, and the way out."""
 
 
-class _FewShot(BaseEstimator):
-    """What classifying and rating have in common. Texts are never kept, but by learners that read queries to adapt."""
+class FewShot(BaseEstimator):
+    """What classifying, rating and tagging have in common. Texts are never kept, but by learners that read queries to
+    adapt."""
 
     learned: Learned
     settings: Mapping[str, Any] | None
@@ -59,10 +60,12 @@ class _FewShot(BaseEstimator):
         if not isinstance(self.batch_size, numbers.Integral) or self.batch_size < 1:
             raise EstimatorError(f"batch_size is {self.batch_size!r}: it must be a whole number, at least 1")
         learner = self._learner()
+        if problem.of_tokens and not learner.of_tokens:
+            raise EstimatorError(f"{learner.label} takes whole texts alone, no words. {self._way_out(problem)}")
         if reason := learner.refuses(problem):
             raise EstimatorError(f"{learner.label} refuses {_shown(problem)}: {reason}. {self._way_out(problem)}")
-        if learner.needs_head and problem.name not in self.learned.heads:
-            trained = ", ".join(self.learned.heads) or "none"
+        if learner.needs_head and not self._head(problem):
+            trained = ", ".join(name for name in self.learned.heads if name not in KINDS) or "none"
             raise EstimatorError(
                 f"{learner.label} answers by a head that meta-training trained, and there is none for "
                 f"{_shown(problem)} (trained: {trained}). {self._way_out(problem)}"
@@ -103,11 +106,16 @@ class _FewShot(BaseEstimator):
 
     def _params(self, problem: Problem) -> Params:
         """What was learned, and a fresh head where none was: zeros, so that no class is preferred."""
-        head = f"head.{problem.name}"
-        if f"{head}.weight" in self.learned.params:
-            return self.learned.params
+        head, trained = f"head.{problem.name}", f"head.{self._head(problem) or problem.name}"
+        if f"{trained}.weight" in self.learned.params:
+            parts = {f"{head}.{part}": self.learned.params[f"{trained}.{part}"] for part in ("weight", "bias")}
+            return self.learned.params | parts
         weight = torch.zeros(problem.outputs, self.learned.encoder.size)
         return {**self.learned.params, f"{head}.weight": weight, f"{head}.bias": torch.zeros(problem.outputs)}
+
+    def _head(self, problem: Problem) -> str:
+        """The name of the trained head that answers to `problem`; "" where there is none."""
+        return problem.name if problem.name in self.learned.heads else ""
 
     def _named(self, names: Sequence[Any]) -> Inputs:
         found = called([str(name) for name in names], {})
@@ -228,7 +236,7 @@ class _FewShot(BaseEstimator):
         return f"{here}runs of these learners can: {', '.join(_able(self.learned, problem))}"
 
 
-class FewShotClassifier(ClassifierMixin, _FewShot):
+class FewShotClassifier(ClassifierMixin, FewShot):
     """A classifier of texts, adapted to a new task by a few labelled texts: `metalingua.load(run)` makes it.
 
     learned     what a run learned; shared by all clones, and never changed by fit
@@ -287,7 +295,7 @@ class FewShotClassifier(ClassifierMixin, _FewShot):
     def outputs(self, texts: Iterable[str]) -> np.ndarray:
         return super().outputs(texts)[:, self._columns]
 
-    outputs.__doc__ = _FewShot.outputs.__doc__
+    outputs.__doc__ = FewShot.outputs.__doc__
 
     def _places(
         self, learner: Learner, labels: list[Any], index: np.ndarray, inputs: Inputs, problem: Classification
@@ -319,7 +327,7 @@ class FewShotClassifier(ClassifierMixin, _FewShot):
         self.problem_ = Classification(len(self.classes_))
 
 
-class FewShotRegressor(RegressorMixin, _FewShot):
+class FewShotRegressor(RegressorMixin, FewShot):
     """A rater of texts, adapted by a few rated texts: `metalingua.load(run, kind="regression")` makes it.
 
     learned, settings, batch_size   as of FewShotClassifier
@@ -364,7 +372,7 @@ class FewShotRegressor(RegressorMixin, _FewShot):
         self.problem_, self.cut_ = Regression(*facts["scale"]), facts["cut"]
 
 
-Estimator = FewShotClassifier | FewShotRegressor
+Estimator = FewShot
 
 
 def load(path: str | os.PathLike[str], *, learner: str | None = None, kind: str | None = None) -> Estimator:
@@ -377,9 +385,14 @@ def load(path: str | os.PathLike[str], *, learner: str | None = None, kind: str 
             raise EstimatorError(f"{path} is one saved estimator: learner and kind can be chosen of a run alone")
         return _saved(path)
     learned = _ready(read_run(path, learner))
-    if kind is None:
-        kind = "regression" if set(learned.heads) == {"regression"} else "classification"
-    return FewShotRegressor(learned) if kind == "regression" else FewShotClassifier(learned)
+    return _maker(kind or learned.kind)(learned)
+
+
+def _maker(kind: str) -> type[Any]:
+    """The class of an estimator, FewShot..., of one of KINDS."""
+    from metalingua.tagger import FewShotTagger  # it stands on this module
+
+    return dict(zip(KINDS, (FewShotClassifier, FewShotRegressor, FewShotTagger), strict=True))[kind]
 
 
 @contextmanager
@@ -405,19 +418,20 @@ def _ready(learned: Learned) -> Learned:
 def _saved(path: Path) -> Estimator:
     learned, about, adapted = read_file(path)
     _ready(learned)
-    made = FewShotRegressor if about["kind"] == "regression" else FewShotClassifier
-    estimator: Estimator = made(learned, **about["params_of"])
+    estimator: Estimator = _maker(about["kind"])(learned, **about["params_of"])
     if facts := about.get("fitted"):
         estimator._recall(facts)
         estimator.adapted_, estimator._support, estimator._predictor = adapted, None, None
     return estimator
 
 
-def _kind_of(estimator: _FewShot) -> str:
-    return "regression" if isinstance(estimator, FewShotRegressor) else "classification"
+def _kind_of(estimator: FewShot) -> str:
+    return next(kind for kind in KINDS if type(estimator) is _maker(kind))
 
 
 def _shown(problem: Problem) -> str:
+    if problem.tags:
+        return f"tags of {', '.join(tag[2:] for tag in problem.tags if tag[0] == 'B')}"
     return f"{problem.outputs} classes" if problem.outputs > 1 else "ratings"
 
 
@@ -433,6 +447,7 @@ def _able(learned: Learned, problem: Problem) -> list[str]:
         if not (found := build(each)).needs_head
         and found.training == "meta"
         and not (found.refuses(problem) or found.reads_frequency)
+        and (found.of_tokens or not problem.of_tokens)
         and (learned.encoder.rows or not found.needs_table)
     ]
 

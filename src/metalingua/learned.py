@@ -80,6 +80,13 @@ class Learned:
             raise ValueError(f"settings has {unknown[0]!r}, and {self.name} takes {takes}")
         return _built({**self.learner, **settings})
 
+    @property
+    def kind(self) -> str:
+        """What meta-training was about: "tagging", "regression" alone, else "classification"."""
+        if any(name.startswith("tagging") for name in self.heads):
+            return "tagging"
+        return "regression" if set(self.heads) == {"regression"} else "classification"
+
     @cached_property
     def encoder(self) -> Encoder:
         return _built(self.model)
@@ -180,6 +187,8 @@ def read_run(path: Path, name: str | None = None) -> Learned:
     kept = ("model", "text")
     parts = {part: {k: v for k, v in config[part].items() if k != "init_from"} for part in kept}
     heads, scales = _trained(config, build(config["learner"]).training != "none")
+    if "tagging" in heads:
+        heads |= {name.split(".")[1]: [] for name in weights if name.startswith("head.tagging")}
     learned = Learned(
         source=str(path),
         name=name,
@@ -208,16 +217,21 @@ def _trained(config: Config, any_at_all: bool) -> tuple[dict[str, list[list[str]
     task = config["task"]
     heads: dict[str, list[list[str]]] = {}
     scales: list[list[float]] = []
+    tagged = {name for name, corpus in task["corpora"].items() if _is_tagged(corpus)}
+    if any(rule.get("corpus") in tagged for rule in task["meta_train"].values()):
+        heads["tagging"] = []  # which of them there are, the parameters say
     for rule in task["meta_train"].values() if any_at_all else ():
         if "_target_" in rule:  # of unlabelled text: its classes have no names, and another order every time
             if not get_object(rule["_target_"]).of_tokens:
                 heads.setdefault(f"classification_{rule.get('ways') or task['ways']}", [])
             continue
         corpus = task["corpora"][rule["corpus"]]
+        if rule["corpus"] in tagged:
+            continue
         if corpus.get("labels") is None and corpus.get("rating_range") is None:
             raise UserError(
                 f"this run answers token by token ({rule['corpus']} has neither labels nor ratings), and an estimator "
-                "tells classes or rates: load a run of classifications or ratings"
+                "tells classes, rates or tags: load a run of classifications, ratings or tagged words"
             )
         if rule.get("rating"):
             heads.setdefault("regression", [])
@@ -233,6 +247,11 @@ def _trained(config: Config, any_at_all: bool) -> tuple[dict[str, list[list[str]
         if len(names) == ways and names not in called:
             called.insert(len(called) if cuts else 0, names)  # words first
     return heads, scales
+
+
+def _is_tagged(corpus: Config) -> bool:
+    columns = [part.get("columns") for part in corpus.values() if isinstance(part, dict)]
+    return any(isinstance(each, dict) and each.get("_target_", "").endswith(".TaggedColumns") for each in columns)
 
 
 def _root(path: Path, config: Any) -> Path:

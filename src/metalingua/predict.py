@@ -64,6 +64,11 @@ def predict(
 def _ready(run: Path, rows: Any, learner: str | None, ratings: bool, order: Sequence[str] | None) -> Any:
     """The estimator, fitted."""
     estimator = metalingua.load(run, learner=learner, kind="regression" if ratings else None)
+    if estimator.learned.kind == "tagging":
+        raise UserError(
+            f"{run} tags words, and predict answers whole texts: in Python, metalingua.load(run).fit(sentences, tags)"
+            ".predict(sentences) does, of lists of words"
+        )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="texts of more than")  # counted at the end
         if order is not None:
