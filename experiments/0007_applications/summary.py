@@ -18,7 +18,7 @@ from metalingua.result.run import read_run
 
 HERE = Path(__file__).parent
 SINGLE, MULTI = "single_task", "multi_task_finetuned"
-HEADS = ("experiment", "targets", "score", "meta-learner", "has", "single-task", "multi-task, fine-tuned",
+HEADS = ("experiment", "targets × episodes", "score", "meta-learner", "has", "single-task", "multi-task, fine-tuned",
          "less single-task", "less multi-task, fine-tuned", "seeds, minutes each")  # fmt: skip
 
 
@@ -46,8 +46,8 @@ def rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
         printed = [f"{has[name].mean():.{metric.digits}f}" if name in has else "–" for name in (mine, SINGLE, MULTI)]
         less = [_difference(has[mine] - has[name], metric.digits) if name in has else "–" for name in (SINGLE, MULTI)]
         found.append((
-            f"`{first['experiment']}`", str(len(targets)), metric.title, first["settings"][mine]["label"], *printed,
-            *less, f"{len(runs)}, {minutes:.0f}",
+            f"`{first['experiment']}`", f"{len(targets)} × {has[mine].shape[2]}", metric.title,
+            first["settings"][mine]["label"], *printed, *less, f"{len(runs)}, {minutes:.0f}",
         ))  # fmt: skip
     return found
 
