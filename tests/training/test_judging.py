@@ -57,6 +57,7 @@ def test_a_learner_is_fitted_to_the_meta_training_tasks_once_for_each_of_its_set
     assert fits == [(0, names), (1, names), (0, names)]
 
 
+UP_TO_TEN = [steps for steps in CURVE_STEPS if steps <= 10]
 MAML = {"label": "MAML", "steps": 2, "step_size": 0.1, "order": 1}
 
 
@@ -65,10 +66,15 @@ def test_a_curve_has_every_number_of_steps_and_every_task():
     assert sorted(found) == ["films", "shops_polarity", "shops_rating", "shops_three_way"]
     for target, each in found.items():
         metric = "rmse" if target == "shops_rating" else "accuracy"
-        assert each["steps"] == list(CURVE_STEPS) and len(each[metric]) == len(CURVE_STEPS)
+        assert each["steps"] == UP_TO_TEN and len(each[metric]) == len(UP_TO_TEN)
     rows, _ = judge(candidate(Maml, **MAML), {"steps": 5}, ENGINE, MODEL, EPISODES)
     mean = rows[rows["target"] == "films"]["accuracy"].mean()
     assert found["films"]["accuracy"][CURVE_STEPS.index(5)] == pytest.approx(mean)
+
+
+def test_a_curve_goes_on_to_the_steps_that_a_learner_takes():
+    found = curve(candidate(Maml, **MAML), {"steps": 40}, ENGINE, MODEL, EPISODES[:1])
+    assert [each["steps"] for each in found.values()] == [[*UP_TO_TEN, 30]]
 
 
 def test_a_curve_ends_where_the_steps_end():

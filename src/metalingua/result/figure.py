@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX"
 GREY = "#767676"
+EVEN = 10  # inner steps on an even scale; more are on a logarithmic one
 ABREAST = 4  # panels beside each other at most
 End = tuple[float, float, str, str]  # x, y, label, colour
 
@@ -112,9 +113,9 @@ def _with_curves(runs: Sequence[Run]) -> list[str]:
 
 def _adapting(axes: "Axes", runs: Sequence[Run], target: str) -> None:
     """The score on the queries after each inner step, a line a learner, mean over runs."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, NullLocator
 
-    first, ends = runs[0][0], []
+    first, ends, furthest = runs[0][0], [], 0
     metric = metric_of(first, target)
     metric = METRICS[metric.quick or metric.name]
     for place, learner in enumerate(_with_curves(runs)):
@@ -122,7 +123,7 @@ def _adapting(axes: "Axes", runs: Sequence[Run], target: str) -> None:
         if not all(found) or any(one["steps"] != found[0]["steps"] for one in found):
             continue
         steps, scores = found[0]["steps"], numpy.mean([one[metric.name] for one in found], axis=0)
-        label = first["settings"][learner]["label"]
+        label, furthest = first["settings"][learner]["label"], max(furthest, steps[-1])
         ends.append(_line(axes, steps, metric.factor * scores, label, place))
     about = first["targets"][target]
     if about.get("ways") and metric.name == "accuracy":
@@ -131,6 +132,11 @@ def _adapting(axes: "Axes", runs: Sequence[Run], target: str) -> None:
                       textcoords="offset points", ha="right", va="top", fontsize=7, color=GREY)  # fmt: skip
     axes.margins(y=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if furthest > EVEN:
+        axes.set_xscale("symlog", linthresh=EVEN)
+        axes.set_xticks([step for step in (0, 5, 10, 30, 100) if step <= furthest])
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("inner steps", fontsize=9)
     axes.set_ylabel(metric.title + " (lower is better)" * metric.lower_is_better, fontsize=9)
     _plain(axes, about["title"])

@@ -19,7 +19,8 @@ from metalingua.task.episode import Episode
 from metalingua.task.task import Task
 from metalingua.training.engine import Engine, localise
 
-CURVE_STEPS = (0, 1, 2, 3, 5, 7, 10)
+CURVE_STEPS = (0, 1, 2, 3, 5, 7, 10, 30, 100)
+LEAST = 10  # steps that a curve goes to; further only where the learner takes more
 CURVE_EPISODES = 50  # a target
 CURVE_QUERIES = 500  # texts, answered anew after each of CURVE_STEPS: a test set of thousands costs minutes
 
@@ -101,16 +102,18 @@ def curve(
     texts to answer an episode has none. Where the score is of texts that are made token by token, the curve is of what
     its `Metric.quick` names.
     """
-    if not {**candidate.config, **settings}.get("steps"):
+    takes = {**candidate.config, **settings}.get("steps")
+    if not takes:
         return {}
-    learner = candidate.build(**{**settings, "steps": max(CURVE_STEPS)})
+    shown = [steps for steps in CURVE_STEPS if steps <= max(LEAST, takes)]
+    learner = candidate.build(**{**settings, "steps": shown[-1]})
 
     def one(episode: Episode) -> list[Any]:
         query, found = episode.query, []
         metric = _quick(query.problem)
         predictors = learner.path(model, localise(model, candidate.params, episode), episode.support)
         for steps, predictor in enumerate(predictors):
-            if steps in CURVE_STEPS:
+            if steps in shown:
                 outputs = predictor.outputs(query.inputs)
                 asked = Asked(query.inputs, query.gold)
                 found.append(query.problem.statistics(outputs, query.targets, asked)[metric.name])
@@ -126,7 +129,7 @@ def curve(
             metric = _quick(query.problem)
             scores = [float(metric.per_episode(found).mean()) for found in by_step]
             if scores:
-                curves[target] = {"steps": list(CURVE_STEPS[: len(scores)]), metric.name: scores}
+                curves[target] = {"steps": shown[: len(scores)], metric.name: scores}
     return curves
 
 
