@@ -28,11 +28,9 @@ def git(folder, *words):
 
 def study(folder, *words, wandb="disabled"):
     """(exit code, stdout, stderr) of `python -m metalingua study WORDS` in `folder`."""
-    env = {**os.environ, "PYTHONPATH": str(folder / "src"), "WANDB_MODE": wandb}
-    given = [sys.executable, "-m", "metalingua", "study", *map(str, words)]
-    ran = subprocess.run(given, cwd=folder, env=env, capture_output=True, text=True, timeout=400)
-    assert "Traceback" not in ran.stderr, ran.stderr
-    return ran.returncode, ran.stdout, ran.stderr
+    ran = tiny.metalingua(folder, "study", *words, WANDB_MODE=wandb)
+    assert "Traceback" not in ran[2], ran[2]
+    return ran
 
 
 @pytest.fixture(scope="module")
