@@ -123,23 +123,25 @@ _server.set_forkserver_preload([
     "metalingua.training.run", "metalingua.training.report", "pyarrow.parquet", "sklearn.feature_extraction.text",
     "sklearn.linear_model", "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.stats",
     "datasets", "filelock", "rich.progress", "PIL.PngImagePlugin", "torch.utils._pytree", "hydra._internal.hydra",
-    "hydra._internal.core_plugins.basic_launcher", "hydra._internal.core_plugins.basic_sweeper",
+    "hydra._internal.core_plugins.basic_launcher", "hydra._internal.core_plugins.basic_sweeper", "optuna",
 ])  # fmt: skip
 
 
 def _begin(folder, log, env):
-    """This process, forked from the server, writes to its logs and stands in `folder`."""
+    """This process, forked from the server, writes to its logs and stands in `folder`. Given a PYTHONPATH, it has its
+    sources from there, not those of the server."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(f"{log}.{name}", os.O_CREAT | os.O_TRUNC | os.O_WRONLY), number)
     os.environ.update(env)
     os.chdir(folder)
+    if "PYTHONPATH" in env:
+        sys.path.insert(0, env["PYTHONPATH"])
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("metalingua", "hydra_plugins")]:
+            del sys.modules[name]
 
 
 def _command(folder, words, log, env):
     _begin(folder, log, env)
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("metalingua", "hydra_plugins")]:
-        del sys.modules[name]  # the server's: a checkout has its own
-    sys.path.insert(0, os.environ["PYTHONPATH"].partition(os.pathsep)[0])
     sys.argv = ["metalingua", *words]
     try:
         runpy.run_module("metalingua", run_name="__main__", alter_sys=True)

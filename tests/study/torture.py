@@ -90,7 +90,8 @@ def torture(folder, runs, kills, inside, seed=0):
     (folder / "slow/sitecustomize.py").write_text(SLOW_DISK)
     calm, wild = folder / "calm", folder / "wild"
     given = ["-m", "hydra/launcher=basic", *GIVEN[1:], f"seed=range(0,{runs})", f"paths.outputs={calm}"]
-    code, _, err = tiny.Started(folder, *given).end(900)  # one after the other, in one process
+    # one after the other, in one process
+    code, _, err = tiny.Started(folder, *given, PYTHONPATH=str(folder / "src")).end(900)
     assert code == 0, err
     launcher = sweep(folder, wild, runs, first=str(folder / "slow"))
     found.launches = 1
