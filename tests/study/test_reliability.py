@@ -7,6 +7,7 @@ import pytest
 import tiny
 from torture import GIVEN, done, sweep, torture
 
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tiny.checkout(tmp_path_factory.mktemp("checkout"))
