@@ -3,7 +3,6 @@
 import csv
 import functools
 import importlib
-import io
 import itertools
 import json
 import multiprocessing
@@ -151,22 +150,8 @@ def _command(folder, words, log, env):
         sys.stderr.flush()
 
 
-def _undrawn():
-    """Pictures are one dot: laying out axes is a third of a small run. tests/result/test_figure.py draws, so do the
-    runs that are interpreters of their own, and those that are asked to."""
-    from PIL import Image
-
-    from metalingua.result import figure
-
-    dot = io.BytesIO()
-    Image.new("L", (1, 1)).save(dot, "PNG")
-    figure._save = lambda made, path: figure.write_atomically(path, dot.getvalue())
-
-
-def _child(folder, words, log, env, trap, drawn):
+def _child(folder, words, log, env, trap):
     _begin(folder, log, env)
-    if not drawn:
-        _undrawn()
     sys.argv = ["train.py", *(word for word in words if word == "-m"), *(word for word in words if word != "-m")]
     if trap:
         trap()
@@ -259,11 +244,11 @@ class Forked:
 
 
 class Started(Forked):
-    """`python train.py WORDS`. `drawn`: its figures are more than a dot."""
+    """`python train.py WORDS`."""
 
-    def __init__(self, folder, *words, trap=None, drawn=False, **env):
+    def __init__(self, folder, *words, trap=None, **env):
         given = ["experiment=tiny", f"corpus.cache={folder}/cache", f"paths.outputs={folder}/outputs", *words]
-        super().__init__(folder, _child, given, env, trap, drawn)
+        super().__init__(folder, _child, given, env, trap)
 
 
 def metalingua(folder, *words, **env):

@@ -42,7 +42,7 @@ def test_all_of_them_are_compared_in_one_run_and_stand_in_its_table(folder, conf
     has = {"unadapted", "multi_task", "multi_task_finetuned", "single_task", "tfidf", "majority"}
     added = [f"+learner@compare.{name}={name}" for name in NAMES if name not in has | {"maml"}]
     worded = "~task.meta_train.stars_polarity"  # classes without names, which one of them reads
-    code, out, err = tiny.Started(folder, *QUICK, worded, *added, f"paths.outputs={folder}/all", drawn=True).end(600)
+    code, out, err = tiny.Started(folder, *QUICK, worded, *added, f"paths.outputs={folder}/all").end(600)
     assert (code, err) == (0, ""), err
     (run,) = [
         each.parent for each in folder.glob("all/*/*/result.json") if len(json.loads(each.read_text())["settings"]) > 1

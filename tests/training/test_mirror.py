@@ -28,7 +28,7 @@ def test_offline_is_one_folder_with_history_tables_and_figures(folder, no_key):
     code, _, err = tiny.train(folder, *words, trap=tiny.at(STEP, 8, tiny.KILL))
     assert code < 0
     env = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}  # whoever asks the network fails
-    code, out, err = tiny.train(folder, *words, drawn=True, **env)
+    code, out, err = tiny.train(folder, *words, **env)
     assert (code, err) == (0, ""), err
     assert "wandb" not in out.lower()
     (run,) = tiny.runs(folder / "mirrored").values()
