@@ -51,6 +51,8 @@ def test_two_launches_at_once_run_each_once(folder, tmp_path):
     assert done(tmp_path, 1)
     starts = [json.loads(path.read_text())["starts"] for path in tmp_path.glob("tiny/*/status.json")]
     assert starts == [1]
+    (log,) = tmp_path.glob("tiny/*/run.log")
+    assert log.read_text().count("Meta-training MAML") == 1  # both launches write to it
 
 
 @pytest.fixture(scope="module")
