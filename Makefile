@@ -15,7 +15,7 @@ train: $(READY)  ## set up, fetch the default corpora, run the main job; ARGS="s
 	$(BIN)/python train.py $(ARGS)
 
 test: $(READY)  ## set up and run the tests; ARGS="-k maml" to choose
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY)  ## ruff on everything, mypy on src/
 	$(BIN)/ruff check .

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metalingua.check import ConfigError, check
 from metalingua.result.identity import encoder_config
+from metalingua.study.compose import composer
 from metalingua.training.run import plain, run_hash
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -23,9 +23,17 @@ BESIDE = {  # what a file needs beside it
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def hydra():
+    """Hydra composes each choice of files once; single values are set on copies, which tests/study/test_compose.py
+    proves to be the same."""
+    global compose
+    with composer(CONF) as compose:
+        yield
+
+
 def composed(*words):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", ["logger=none", *words])
+    return compose(["logger=none", *words])
 
 
 def chosen(group, name):

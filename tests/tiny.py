@@ -123,15 +123,35 @@ _server.set_forkserver_preload([
     "metalingua.training.run", "metalingua.training.report", "pyarrow.parquet", "sklearn.feature_extraction.text",
     "sklearn.linear_model", "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.stats",
     "datasets", "filelock", "rich.progress", "PIL.PngImagePlugin", "torch.utils._pytree", "hydra._internal.hydra",
-    "hydra._internal.core_plugins.basic_launcher", "hydra._internal.core_plugins.basic_sweeper",
+    "hydra._internal.core_plugins.basic_launcher", "hydra._internal.core_plugins.basic_sweeper", "optuna",
 ])  # fmt: skip
 
 
-def _child(folder, words, log, env, trap):
+def _begin(folder, log, env):
+    """This process, forked from the server, writes to its logs and stands in `folder`. Given a PYTHONPATH, it has its
+    sources from there, not those of the server."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(f"{log}.{name}", os.O_CREAT | os.O_TRUNC | os.O_WRONLY), number)
     os.environ.update(env)
     os.chdir(folder)
+    if "PYTHONPATH" in env:
+        sys.path.insert(0, env["PYTHONPATH"])
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("metalingua", "hydra_plugins")]:
+            del sys.modules[name]
+
+
+def _command(folder, words, log, env):
+    _begin(folder, log, env)
+    sys.argv = ["metalingua", *words]
+    try:
+        runpy.run_module("metalingua", run_name="__main__", alter_sys=True)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _child(folder, words, log, env, trap):
+    _begin(folder, log, env)
     sys.argv = ["train.py", *(word for word in words if word == "-m"), *(word for word in words if word != "-m")]
     if trap:
         trap()
@@ -191,16 +211,15 @@ def other_code():
     importlib.import_module("metalingua.training.run").commit = lambda: "another"
 
 
-class Started:
-    """`python train.py WORDS` in a process that has torch imported already."""
+class Forked:
+    """A process that has torch and all else imported already: `target` with a folder, words, its log and more."""
 
     count = 0
 
-    def __init__(self, folder, *words, trap=None, **env):
-        Started.count += 1
-        self.log = folder / f"log{Started.count}"
-        given = ["experiment=tiny", f"corpus.cache={folder}/cache", f"paths.outputs={folder}/outputs", *words]
-        self.process = _server.Process(target=_child, args=(str(folder), given, str(self.log), env, trap))
+    def __init__(self, folder, target, words, *more):
+        Forked.count += 1
+        self.log = folder / f"log{Forked.count}"
+        self.process = _server.Process(target=target, args=(str(folder), words, str(self.log), *more))
         self.process.start()
 
     def end(self, seconds=60):
@@ -222,6 +241,20 @@ class Started:
     @property
     def err(self):
         return Path(f"{self.log}.stderr").read_text()
+
+
+class Started(Forked):
+    """`python train.py WORDS`."""
+
+    def __init__(self, folder, *words, trap=None, **env):
+        given = ["experiment=tiny", f"corpus.cache={folder}/cache", f"paths.outputs={folder}/outputs", *words]
+        super().__init__(folder, _child, given, env, trap)
+
+
+def metalingua(folder, *words, **env):
+    """`python -m metalingua WORDS` in a checkout, of the checkout's own sources."""
+    given = {"PYTHONPATH": str(folder / "src"), "WANDB_MODE": "disabled", **env}
+    return Forked(folder, _command, [str(word) for word in words], given).end(400)
 
 
 def train(folder, *words, **env):

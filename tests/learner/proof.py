@@ -12,15 +12,19 @@ import copy
 import functools
 import gc
 import inspect
+import os
 import pickle
 import sys
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pair
 import pytest
 import pytorch_lightning as pl
 import torch
+from filelock import FileLock
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 from toy import HEADS, VOCABULARY, tiny_model, tiny_params, tiny_tasks
@@ -366,13 +370,20 @@ class Proof:
 
 @functools.cache
 def weights_of_pair():
-    """Of all learners whose test files are imported: one pair of processes trains them all."""
+    """Of all learners whose test files are imported: one pair of processes trains them all, for all workers of pytest,
+    which have imported the same."""
     found = {}
     for each in subclasses(Proof):
         named = getattr(sys.modules[each.__module__], each.__name__, None) is each and hasattr(each, "learner")
         if named and "ddp" not in each.lacks and each.made(fit=False).training != "none":
             found[pair.name_of(each)] = each
-    return pair.end(*pair.start(found))
+    if (run := os.environ.get("PYTEST_XDIST_TESTRUNUID")) is None:
+        return pair.end(*pair.start(found))
+    kept = Path(tempfile.gettempdir()) / f"pair_{run}.pt"
+    with FileLock(f"{kept}.lock"):
+        if not kept.exists():
+            torch.save(pair.end(*pair.start(found)), kept)
+        return torch.load(kept, weights_only=True)
 
 
 def subclasses(kind):

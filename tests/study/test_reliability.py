@@ -1,16 +1,11 @@
 """What a sweep survives, at a size for every day; `make reliability` does it with 50 kills."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tiny
 from torture import GIVEN, done, sweep, torture
-
-SWEEP = ["train.py", "-m", *GIVEN]
 
 
 @pytest.fixture(scope="module")
@@ -18,12 +13,10 @@ def folder(tmp_path_factory):
     return tiny.checkout(tmp_path_factory.mktemp("checkout"))
 
 
-def launch(folder, outputs, *words):
-    """(exit code, stdout, stderr) of a sweep."""
-    env = {**os.environ, "PYTHONPATH": str(folder / "src"), "WANDB_MODE": "disabled"}
-    given = [sys.executable, *SWEEP, f"corpus.cache={folder}/cache", f"paths.outputs={outputs}", *words]
-    ran = subprocess.run(given, cwd=folder, env=env, capture_output=True, text=True, timeout=400)
-    return ran.returncode, ran.stdout, ran.stderr
+def launch(folder, outputs, *words, launcher="local"):
+    """(exit code, stdout, stderr) of a sweep; of the local launcher each run is an interpreter of its own."""
+    given = ["-m", f"hydra/launcher={launcher}", *GIVEN[1:], f"paths.outputs={outputs}", *words]
+    return tiny.Started(folder, *given).end(400)
 
 
 def test_killed_at_random_and_inside_writes_it_ends_as_if_nobody_had(folder, tmp_path):
@@ -38,46 +31,46 @@ def test_killed_at_random_and_inside_writes_it_ends_as_if_nobody_had(folder, tmp
 
 
 def test_one_run_dies_and_the_others_are_done(folder, tmp_path):
-    code, out, err = launch(folder, tmp_path, "seed=0,1", "learner.step_size=0.1,1e30", "learner.tuned=null",
+    code, out, err = launch(folder, tmp_path, "learner.step_size=0.1,1e30,0.2", "learner.tuned=null",
                             "hydra.launcher.slots=2")  # fmt: skip
     states = [json.loads(path.read_text())["state"] for path in tmp_path.glob("tiny/*/status.json")]
-    assert states.count("done") == 2 and states.count("failed") == 2 and code == 2, (out, err)
+    assert states.count("done") == 2 and states.count("failed") == 1 and code == 2, (out, err)
     assert (
-        "2 of 4 runs did not finish" in err
-        and err.count("step_size=1e+30") == 2
+        "A run did not finish" in err
+        and err.count("step_size=1e+30") == 1
         and "run.log" in err
         and "Traceback" not in err
     )
-    code, out, err = launch(folder, tmp_path, "seed=0,1", "learner.step_size=0.1", "learner.tuned=null")
+    code, out, err = launch(folder, tmp_path, "learner.step_size=0.1,0.2", "learner.tuned=null")
     assert code == 0 and "2 done already" in out and "started" not in out
 
 
 def test_two_launches_at_once_run_each_once(folder, tmp_path):
-    both = [sweep(folder, tmp_path, 2) for _ in range(2)]
+    both = [sweep(folder, tmp_path, 1) for _ in range(2)]  # of many: tests/study/test_pool.py
     assert [each.wait(400) for each in both] == [0, 0]
-    assert done(tmp_path, 2)
+    assert done(tmp_path, 1)
     starts = [json.loads(path.read_text())["starts"] for path in tmp_path.glob("tiny/*/status.json")]
-    assert starts == [1, 1]
+    assert starts == [1]
+    (log,) = tmp_path.glob("tiny/*/run.log")
+    assert log.read_text().count("Meta-training MAML") == 1  # both launches write to it
 
 
 @pytest.fixture(scope="module")
 def finished(folder):
     outputs = folder / "finished"
-    assert launch(folder, outputs, "seed=5")[0] == 0
+    assert launch(folder, outputs, "seed=5", launcher="basic")[0] == 0
     return outputs, next(outputs.glob("tiny/*"))
 
 
-@pytest.mark.parametrize("name", ["episodes.parquet", "result.json"])
-def test_a_truncated_result_is_refused_with_a_way_out_that_works(folder, finished, name):
+@pytest.mark.parametrize(("name", "launcher"), [("episodes.parquet", "local"), ("result.json", "basic")])
+def test_a_truncated_result_is_refused_with_a_way_out_that_works(folder, finished, name, launcher):
     outputs, run = finished
     whole = (run / name).read_bytes()
     (run / name).write_bytes(whole[: len(whole) // 2])
-    table = [sys.executable, "-m", "metalingua", "table", str(run)]
-    env = {**os.environ, "PYTHONPATH": str(folder / "src")}
-    ran = subprocess.run(table, cwd=folder, env=env, capture_output=True, text=True)
-    assert ran.returncode == 2 and name in ran.stderr and "rerun=true" in ran.stderr and "Traceback" not in ran.stderr
-    assert launch(folder, outputs, "seed=5", "rerun=true")[0] == 0  # the way out
-    assert subprocess.run(table, cwd=folder, env=env, capture_output=True).returncode == 0
+    code, _, err = tiny.metalingua(folder, "table", run)
+    assert code == 2 and name in err and "rerun=true" in err and "Traceback" not in err
+    assert launch(folder, outputs, "seed=5", "rerun=true", launcher=launcher)[0] == 0  # the way out
+    assert tiny.metalingua(folder, "table", run)[0] == 0
 
 
 def test_a_damaged_checkpoint_is_named_and_the_way_out_works(folder, tmp_path):
@@ -90,7 +83,7 @@ def test_a_damaged_checkpoint_is_named_and_the_way_out_works(folder, tmp_path):
     code, _, err = launch(folder, tmp_path, *words)
     assert code == 2 and "last.ckpt is damaged; delete it" in err
     last.unlink()
-    assert launch(folder, tmp_path, *words)[0] == 0
+    assert launch(folder, tmp_path, "seed=6", launcher="basic")[0] == 0
 
 
 def test_a_folder_that_cannot_be_written_is_named(folder, tmp_path):

@@ -1,7 +1,6 @@
 """Searches over small functions in place of runs; then one of small runs, by each of its two doors."""
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -314,11 +313,9 @@ trials: 2
 
 
 def command(folder, *words):
-    env = {**os.environ, "PYTHONPATH": str(folder / "src"), "WANDB_MODE": "disabled"}
-    given = [sys.executable, "-m", "metalingua", "study", "search", *map(str, words)]
-    ran = subprocess.run(given, cwd=folder, env=env, capture_output=True, text=True, timeout=400)
-    assert "Traceback" not in ran.stderr, ran.stderr
-    return ran.returncode, ran.stdout, ran.stderr
+    ran = tiny.metalingua(folder, "study", "search", *words)
+    assert "Traceback" not in ran[2], ran[2]
+    return ran
 
 
 def test_a_search_in_a_folder(folder):

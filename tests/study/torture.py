@@ -28,6 +28,7 @@ from metalingua.result.run import read_run  # noqa: E402
 from metalingua.result.table import tables  # noqa: E402
 
 SLOW_DISK = "import os, time\nsync = os.fsync\nos.fsync = lambda handle: (time.sleep(0.04), sync(handle))[1]\n"
+GLANCE = 0.002  # seconds between two looks for a part of a file; SLOW_DISK makes each last twenty times as long
 MEASURED = ["adapt_milliseconds", "peak_memory_mib", "training_seconds", "reached_seconds", "run_seconds"]
 GIVEN = ["experiment=tiny", "compare=null", "reference=[]"]
 
@@ -88,7 +89,10 @@ def torture(folder, runs, kills, inside, seed=0):
     (folder / "slow").mkdir(exist_ok=True)
     (folder / "slow/sitecustomize.py").write_text(SLOW_DISK)
     calm, wild = folder / "calm", folder / "wild"
-    assert sweep(folder, calm, runs).wait(900) == 0
+    given = ["-m", "hydra/launcher=basic", *GIVEN[1:], f"seed=range(0,{runs})", f"paths.outputs={calm}"]
+    # one after the other, in one process
+    code, _, err = tiny.Started(folder, *given, PYTHONPATH=str(folder / "src")).end(900)
+    assert code == 0, err
     launcher = sweep(folder, wild, runs, first=str(folder / "slow"))
     found.launches = 1
     while sum(found.kills.values()) < kills or launcher.poll() is None:
@@ -147,6 +151,7 @@ def _inside(outputs, skip, seconds=10.0):
         now = parts(outputs) - seen
         seen |= now
         if len(seen) <= skip or not now:
+            time.sleep(GLANCE)
             continue
         part = min(now)
         for pid, run in workers(outputs).items():
