@@ -46,13 +46,13 @@ def test_one_run_dies_and_the_others_are_done(folder, tmp_path):
 
 
 def test_two_launches_at_once_run_each_once(folder, tmp_path):
-    both = [sweep(folder, tmp_path, 1) for _ in range(2)]  # of many: tests/study/test_pool.py
+    both = [sweep(folder, tmp_path, 2) for _ in range(2)]  # of more: tests/study/test_pool.py
     assert [each.wait(400) for each in both] == [0, 0]
-    assert done(tmp_path, 1)
+    assert done(tmp_path, 2)
     starts = [json.loads(path.read_text())["starts"] for path in tmp_path.glob("tiny/*/status.json")]
-    assert starts == [1]
-    (log,) = tmp_path.glob("tiny/*/run.log")
-    assert log.read_text().count("Meta-training MAML") == 1  # both launches write to it
+    assert starts == [1, 1]
+    logs = [path.read_text() for path in tmp_path.glob("tiny/*/run.log")]  # both launches write to them
+    assert [log.count("Meta-training MAML") for log in logs] == [1, 1]
 
 
 @pytest.fixture(scope="module")
