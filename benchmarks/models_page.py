@@ -53,8 +53,8 @@ def _millions(numbers: int) -> str:
 
 
 def main_job(results: Entries, kept: Path) -> str:
-    """What the main job reached with each encoder, of the runs that are kept; a dash where there is none."""
-    runs, rows = list(_runs(kept)), []
+    """What the main job reached with each encoder, of the runs that are kept, and which have none."""
+    runs, rows, without = list(_runs(kept)), [], []
     for name, entry in results["models"].items():
         command = f"`python train.py {' '.join(entry['words'])}`"
         mine = [run for run, config in runs if "absent" not in entry and alike(entry, config)]
@@ -69,9 +69,9 @@ def main_job(results: Entries, kept: Path) -> str:
                 "–" if seconds is None else f"{seconds:,.0f}",
             ))  # fmt: skip
         if not families:
-            rows.append((name, command, *["–"] * 5))
+            without.append(name)
     head = ("model", "command", "learner", "seeds", "IMDb, %", "Amazon, %", "training, s")
-    return markdown(head, rows, words=3)
+    return markdown(head, rows, words=3) + (f"\n\nNot run on it: {'; '.join(without)}." if without else "")
 
 
 def _score(score: Interval) -> str:
@@ -88,12 +88,14 @@ def _runs(folder: Path) -> Iterator[tuple[Run, Entries]]:
 
 def alike(entry: Entries, config: Entries) -> bool:
     """Whether a run of `config` has the encoder and the tokenizer that `entry` is of: where both have a key, it has the
-    same value; folders do not count."""
+    same value, and what `entry` has switched on the run has too; folders do not count."""
     return all(_same(entry[part], config[part]) for part in ("model", "text"))
 
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Mapping) and isinstance(other, Mapping):
+        if any(one[key] is True for key in one.keys() - other.keys()):
+            return False
         return all(_same(one[key], other[key]) for key in one.keys() & other.keys() - {"cache"})
     return one == other
 
