@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy
 
-from metalingua.result.interval import bootstrap_over_episodes, mean_over_seeds
+from metalingua.result.interval import FEWEST_EPISODES, bootstrap_over_episodes, mean_over_seeds
 from metalingua.result.metric import Metric
 from metalingua.result.page_part import rewrite
 from metalingua.result.paired import Run, agree, metric_of, scores
@@ -18,7 +18,7 @@ from metalingua.result.run import read_run
 
 HERE = Path(__file__).parent
 SINGLE, MULTI = "single_task", "multi_task_finetuned"
-HEADS = ("experiment", "targets × episodes", "score", "meta-learner", "has", "single-task", "multi-task, fine-tuned",
+HEADS = ("experiment", "targets × episodes", "score", "meta-learner", "it has", "single-task", "multi-task, fine-tuned",
          "less single-task", "less multi-task, fine-tuned", "seeds, minutes each")  # fmt: skip
 
 
@@ -53,13 +53,14 @@ def rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
 
 
 def _difference(values: numpy.ndarray, digits: int) -> str:
-    """`values` [runs, targets, episodes]."""
+    """`values` [runs, targets, episodes]. Bold where 0 is outside; intervals over few episodes are too narrow for it."""
     each = values.mean(1)
     interval = mean_over_seeds(each.mean(1)) if len(values) > 1 else bootstrap_over_episodes(each[0])
     if interval.low == interval.high:  # every episode is the same one: it says nothing of others
         return _signed(interval.estimate, digits)
     text = f"{_signed(interval.estimate, digits)} [{_signed(interval.low, digits)}, {_signed(interval.high, digits)}]"
-    return f"**{text}**" if interval.excludes_zero else text
+    enough = len(values) > 1 or interval.n >= FEWEST_EPISODES
+    return f"**{text}**" if interval.excludes_zero and enough else text
 
 
 def _signed(value: float, digits: int) -> str:
