@@ -22,19 +22,23 @@ HEADS = ("experiment", "targets × episodes", "score", "meta-learner", "it has",
          "less single-task", "less multi-task, fine-tuned", "seeds, minutes each")  # fmt: skip
 
 
-def meta_learner(runs: Sequence[Run]) -> str:
+def meta_learner(runs: Sequence[Run]) -> str | None:
     """Of the learners that were meta-trained one by one on episodes, the one with the best mean meta-validation score;
-    the first on ties."""
+    the first on ties. None where there are none."""
     first = runs[0][0]
     trained = [name for name in first["settings"] if name in first["training"] and name != "multi_task"]
-    return max(trained, key=lambda name: numpy.mean([run["settings"][name]["validation"] for run, _ in runs]))
+    return max(
+        trained, key=lambda name: numpy.mean([run["settings"][name]["validation"] for run, _ in runs]), default=None
+    )
 
 
 def rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
     """A row a metric of these runs, which differ in their seed alone: means over targets, and differences with their
-    intervals, over seeds where there are several, else over episodes."""
+    intervals, over seeds where there are several, else over episodes. None without a meta-learner."""
     agree([result for result, _ in runs])
     first, mine = runs[0][0], meta_learner(runs)
+    if mine is None:
+        return []
     minutes = numpy.mean([result["cost"]["wall_seconds"] for result, _ in runs]) / 60
     by_metric: dict[Metric, list[str]] = {}
     for target in first["targets"]:
@@ -53,7 +57,7 @@ def rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
 
 
 def _difference(values: numpy.ndarray, digits: int) -> str:
-    """`values` [runs, targets, episodes]. Bold where 0 is outside; intervals over few episodes are too narrow for it."""
+    """`values` [runs, targets, episodes]. Bold where 0 is outside, but not over few episodes: that is too narrow."""
     each = values.mean(1)
     interval = mean_over_seeds(each.mean(1)) if len(values) > 1 else bootstrap_over_episodes(each[0])
     if interval.low == interval.high:  # every episode is the same one: it says nothing of others
