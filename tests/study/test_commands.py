@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -106,6 +107,19 @@ def test_tables_go_to_wandb_as_one_artifact_in_the_group_of_the_study(folder, ra
 def test_from_the_kept_runs_alone(folder, ran, tmp_path):
     code, out, err = study(folder, "table", "0001", "--outputs", tmp_path, "--name", "main", "--format", "markdown")
     assert code == 0 and out == (folder / "outputs/studies/0001_tiny/tables/main.md").read_text()
+
+
+def test_a_table_without_runs_keeps_no_other_from_being_made(folder, ran, tmp_path):
+    given = yaml.safe_load(STUDY)
+    name = next(iter(given["grids"]))
+    given["grids"]["later"] = "seed=9"
+    given["tables"] = {"none": {"of": "later", "into": []}, "some": {"of": name, "into": []}}
+    home = tmp_path / "0002_more"
+    shutil.copytree(folder / "experiments/0001_tiny", home)
+    (home / "study.yaml").write_text(yaml.safe_dump(given, sort_keys=False))
+    code, out, err = study(folder, "table", home, "--outputs", tmp_path)
+    assert code == 2 and "table none: no run of later is done; `study run` does them" in err
+    assert "some: 2 runs" in out and (tmp_path / "studies/0002_more/tables/some.md").exists()
 
 
 def test_compare_sees_a_drift(folder, ran):

@@ -14,11 +14,11 @@ def table(options: argparse.Namespace) -> int:
     from fnmatch import fnmatchcase
 
     from metalingua.result.page_part import rewrite
-    from metalingua.result.run import write_atomically
+    from metalingua.result.run import RunError, write_atomically
     from metalingua.study.study import StudyError
     from metalingua.study.tables import make, runs_of
 
-    made = planned(options)
+    made, faults = planned(options), list[str]()
     chosen = [table for name, table in made.study.tables.items() if fnmatchcase(name, options.name)]
     if not chosen:
         raise StudyError(
@@ -34,7 +34,11 @@ def table(options: argparse.Namespace) -> int:
                 print(f"note: {note}", file=sys.stderr)
                 told.append(note)
         of += paths
-        done = make(paths, table)
+        try:
+            done = make(paths, table)
+        except RunError as error:  # the others are made
+            faults.append(str(error))
+            continue
         if options.format:
             print({"markdown": done.markdown, "csv": done.csv, "latex": done.latex}[options.format], end="")
             continue
@@ -46,7 +50,9 @@ def table(options: argparse.Namespace) -> int:
         print(f"{table.name}: {len(paths)} runs, in {into or 'no page'}, and as md, csv and tex in {folder}")
     if options.wandb and not options.format:
         files = [folder / f"{table.name}.{suffix}" for table in chosen for suffix in ("md", "csv", "tex")]
-        _send(options, made.study.name, "tables", files, of)
+        _send(options, made.study.name, "tables", [file for file in files if file.exists()], of)
+    if faults:
+        raise StudyError("\n".join(faults))
     return 0
 
 
