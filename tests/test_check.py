@@ -247,11 +247,11 @@ ONE = [  # a change of one key, and the whole sentence that it earns
      "model.embedding is 128 and model.vectors.size is 50: they must be equal; "
      "set model.embedding=50, or choose other vectors"),
     ({"compare__left": {"label": "x"}},
-     "compare.left is {'label': 'x'}, which builds nothing: choose a learner for it, +learner@compare.left=..., or "
-     "take it out, ~compare.left"),
+     "compare.left is {'label': 'x'}, which builds nothing: choose a learner for it, learner@compare.left=..., with "
+     "+ in front where no learner is chosen yet, or take it out, ~compare.left"),
     ({"compare__left": None},
-     "compare.left is null, which builds nothing: choose a learner for it, +learner@compare.left=..., or take it out, "
-     "~compare.left"),
+     "compare.left is null, which builds nothing: choose a learner for it, learner@compare.left=..., with + in front "
+     "where no learner is chosen yet, or take it out, ~compare.left"),
     ({"compare__fine__of": "mutli"},
      "compare.fine.of is mutli: it must name another entry of compare (did you mean multi?); there is multi, tuned"),
     ({"compare__fine__of": "fine"},

@@ -134,7 +134,8 @@ def test_a_file_has_the_fitted_tagger_again(tagger, tmp_path):
 def test_words_behind_the_end_of_what_is_read_are_outside_and_counted(tagger):
     tagger.fit(X, Y)
     long = ["we", "saw", *["Ada"] * 9]
-    (found,) = tagger.predict([long])
+    with pytest.warns(UserWarning, match="sentences of more than 8 tokens"):
+        (found,) = tagger.predict([long])
     assert len(found) == 11 and found[8:] == ["O", "O", "O"] and tagger.cut_ == 1
 
 

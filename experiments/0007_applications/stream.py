@@ -87,11 +87,14 @@ def draw(frame: pandas.DataFrame, path: Path) -> None:
 
 def write(folder: Path) -> None:
     """README.md's table and stream.png in `folder`, from the run below its runs/translation_stream/."""
-    (run,) = (path.parent for path in folder.glob("runs/translation_stream/*/result.json"))
-    frame = scores(run)
+    runs = [path.parent for path in folder.glob("runs/translation_stream/*/result.json")]
+    if len(runs) != 1:
+        raise SystemExit(f"{folder}/runs/translation_stream has {len(runs)} runs; this is of one")
+    frame = scores(runs[0])
     rewrite(folder / "README.md", "stream", table(frame))
     draw(frame, folder / "stream.png")
 
 
 if __name__ == "__main__":
     write(HERE)
+    print("stream: README.md and stream.png")

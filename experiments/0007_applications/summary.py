@@ -88,4 +88,6 @@ def _place(grid: Path) -> int:
 
 if __name__ == "__main__":
     for part, name in (("summary", "runs"), ("full", "full")):
-        rewrite(HERE / "README.md", part, table(HERE / name))
+        made = table(HERE / name)
+        rewrite(HERE / "README.md", part, made)
+        print(f"{part}: {made.count(chr(10)) - 2} rows of the runs in {name}/, in README.md")

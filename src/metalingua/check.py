@@ -454,7 +454,8 @@ def compared_learners_are_whole(cfg: Config) -> Iterator[str]:
         if not isinstance(node, dict) or "_target_" not in node:
             yield (
                 f"compare.{name} is {shown(node)}, which builds nothing: choose a learner for it, "
-                f"+learner@compare.{name}=..., or take it out, ~compare.{name}"
+                f"learner@compare.{name}=..., with + in front where no learner is chosen yet, or take it out, "
+                f"~compare.{name}"
             )
 
 

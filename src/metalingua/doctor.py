@@ -139,7 +139,8 @@ def corpora(folder: Path) -> list[Finding]:
         if here:
             found.append(Finding("ok", file.stem, f"present ({corpus.source})"))
         else:
-            found.append(Finding("note", file.stem, f"not here; fetched when first used ({corpus.source})"))
+            how = "your own file, where files.paths says" if corpus.source == "files" else "fetched when first used"
+            found.append(Finding("note", file.stem, f"not here; {how} ({corpus.source})"))
     return found or [Finding("broken", "none", f"no yaml in {folder}; run this in the repository")]
 
 

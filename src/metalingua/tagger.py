@@ -5,6 +5,7 @@ tagger.fit([["Ada", "lives", "in", "Kyoto"]], [["B-PER", "O", "O", "B-LOC"]]).pr
 """
 
 import itertools
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -102,7 +103,14 @@ class FewShotTagger(FewShot):
         none is are left out of the batch."""
         found = self.learned.reader.words(sentences, self.learned.max_length)
         read = [len(places) for _, places in found]
-        self.cut_ += sum(count < len(words) for count, words in zip(read, sentences, strict=True))
+        cut = sum(count < len(words) for count, words in zip(read, sentences, strict=True))
+        if cut and not self.cut_:
+            warnings.warn(
+                f"sentences of more than {self.learned.max_length} tokens, as many as this model reads, are cut at "
+                "their end, and words there are O; cut_ of the estimator counts them",
+                stacklevel=3,
+            )
+        self.cut_ += cut
         whole = [
             (tokens, places, words) for (tokens, places), words in zip(found, sentences, strict=True) if len(places)
         ]

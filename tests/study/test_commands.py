@@ -120,6 +120,8 @@ def test_a_table_without_runs_keeps_no_other_from_being_made(folder, ran, tmp_pa
     code, out, err = study(folder, "table", home, "--outputs", tmp_path)
     assert code == 2 and "table none: no run of later is done; `study run` does them" in err
     assert "some: 2 runs" in out and (tmp_path / "studies/0002_more/tables/some.md").exists()
+    code, out, err = study(folder, "report", home, "--outputs", tmp_path)
+    assert code == 0 and "table none is not on the page: no run of later is done" in err and "report.html" in out
 
 
 def test_compare_sees_a_drift(folder, ran):

@@ -51,4 +51,7 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CorpusError(f"files.paths: {path}: {error.strerror}; name a file that can be read") from error
+        raise CorpusError(
+            f"files.paths: {path}: {error.strerror}; put it there, or name your own, task.corpora.NAME."
+            "files.paths=[FILE]; the yaml of the corpus says what columns it has"
+        ) from error

@@ -40,7 +40,7 @@ def comparison(runs: Sequence[Run], path: str | os.PathLike[str]) -> None:
     figure = Figure(figsize=size, layout="constrained")
     for place, (axes, table) in enumerate(zip(_panels(figure, len(made)), made, strict=True)):
         _dots(axes, table, named=place % columns == 0)
-    figure.supxlabel(f"mean, {made[0].method}", fontsize=8, color=GREY)
+    figure.supxlabel(f"{made[0].what}, {made[0].method}", fontsize=8, color=GREY)
     _save(figure, path)
 
 

@@ -29,6 +29,11 @@ class Interval:
     def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
 
+    def within(self, least: float, greatest: float) -> "Interval":
+        """The same interval as far as it is between the two."""
+        low, high = max(self.low, least), min(self.high, greatest)
+        return Interval(self.estimate, low, high, self.n, self.method)
+
     def scaled(self, factor: float) -> "Interval":
         """The same interval in another unit; `factor` is above 0."""
         return Interval(self.estimate * factor, self.low * factor, self.high * factor, self.n, self.method)

@@ -20,6 +20,7 @@ class Metric:
     pooled           sums over episodes [..., n] to scores [...]: an episode holds n counts then, and no score of its
                      own (F1, BLEU, correlation: no means of episodes). None: the score is the mean of the episodes'
     note             what stands under a table of it
+    bounds           least and greatest score, unscaled: no interval of one goes beyond
     quick            what stands in for it after each inner step, where it takes a search; "": itself
     """
 
@@ -32,6 +33,7 @@ class Metric:
     beside: tuple[str, ...] = ()
     pooled: Callable[[numpy.ndarray], numpy.ndarray] | None = None
     note: str = ""
+    bounds: tuple[float, float] = (0.0, 1.0)
     quick: str = ""
 
     @property
@@ -129,14 +131,14 @@ METRICS = {
                note="Macro F1: the mean over classes of their F1, from the confusions of all episodes together."),
         Metric("entity_f1", "entity F1, %", pooled=f1,
                note="Entity F1: an entity is right if its words and its type are (CoNLL-2003); over all episodes."),
-        Metric("rmse", "RMSE, rating points", "rating points", 1.0, 3, lower_is_better=True,
+        Metric("rmse", "RMSE, rating points", "rating points", 1.0, 3, lower_is_better=True, bounds=(0.0, float("inf")),
                note="RMSE: root mean squared error of an episode; lower is better."),
-        Metric("pearson", "Pearson r", "r", 1.0, 3, beside=("spearman", "rmse"), pooled=pearson,
+        Metric("pearson", "Pearson r", "r", 1.0, 3, bounds=(-1.0, 1.0), beside=("spearman", "rmse"), pooled=pearson,
                note="Pearson r: of all queries of all episodes together; Spearman: the mean of the episodes'."),
         Metric("answer_f1", "answer F1, %", beside=("exact_match",),
                note="Answer F1, exact match: as SQuAD has them, means over questions; no answer, rightly: 1."),
         Metric("exact_match", "exact match, %"),
-        Metric("spearman", "Spearman rho", "rho", 1.0, 3),
+        Metric("spearman", "Spearman rho", "rho", 1.0, 3, bounds=(-1.0, 1.0)),
         Metric("bleu", "BLEU", beside=("chrf",), pooled=bleu, quick="next_token",
                note="BLEU and chrF: sacreBLEU's, cased, of the translations of all episodes together."),
         Metric("chrf", "chrF", beside=("bleu",), pooled=chrf, quick="next_token"),

@@ -108,7 +108,7 @@ def _study(runs: Sequence[Run], made: Sequence[Table], at: str) -> str:
         here = f"{at}t{place}"
         better = "lower is better" if table.metric.lower_is_better else "higher is better"
         drawing = svg(intervals(table), f"{here}i", f"Score of every learner on {table.title}")
-        drawn = [_figure("Scores", f"Mean and {table.method}; {better}.", drawing)]
+        drawn = [_figure("Scores", f"{table.what.capitalize()} and {table.method}; {better}.", drawing)]
         if curve := adapting(runs, table.target):
             how = "mean over seeds" if len(runs) > 1 else f"seed {runs[0][0]['seed']}"
             drawing = svg(curve, f"{here}a", f"Score by inner step on {table.title}")

@@ -62,6 +62,11 @@ class Table:
     run_seconds: float | None  # wall time of a whole run, all learners and targets; median over seeds
 
     @property
+    def what(self) -> str:
+        """What a score is of the episodes."""
+        return "mean" if self.metric.pooled is None else "score of all"
+
+    @property
     def said(self) -> str:
         """Method of the intervals and of the tests, with what n they have."""
         return self.method + (f"; p: {self.test}" if self.test else "")
@@ -134,8 +139,10 @@ def _table(
             for of in seen
         ]
         if len(per_run) == 1:
-            return bootstrap_over_episodes(per_run[0].to_numpy()).scaled(of_metric.factor)
-        return mean_over_seeds([values.mean() for values in per_run]).scaled(of_metric.factor)
+            found = bootstrap_over_episodes(per_run[0].to_numpy())
+        else:
+            found = mean_over_seeds([values.mean() for values in per_run])
+        return (found if minus else found.within(*of_metric.bounds)).scaled(of_metric.factor)
 
     rows = [
         Row(

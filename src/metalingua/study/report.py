@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from metalingua.result.page import page
-from metalingua.result.run import read_run
+from metalingua.result.run import RunError, read_run
 from metalingua.result.table import tables
 from metalingua.study.kept import config_at
 from metalingua.study.plan import Plan
@@ -23,9 +23,14 @@ def report(made: Plan) -> tuple[str, list[str]]:
     for name, table in study.tables.items():
         paths, said = runs_of(made, study.of(table.of))
         notes += [note for note in said if note not in notes]
+        if not paths:
+            notes.append(f"table {name} is not on the page: no run of {table.of} is done")
+            continue
         runs[name] = [read_run(path) for path in paths]
         shown[name] = tables(runs[name]) if table.kind == "targets" else make(paths, table).markdown
         configs |= {result["hash"]: config_at(path) for path, (result, _) in zip(paths, runs[name], strict=True)}
+    if not runs:
+        raise RunError(f"{study.name}: no run of its tables is done; `study run` does them")
     return page(study.name, study.question, runs, shown, configs, _verdict(made)), notes
 
 
