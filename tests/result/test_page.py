@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from metalingua.result.page import page
+from metalingua.result.page import COLUMNS, page
 from metalingua.result.run import RunError
 from metalingua.result.table import tables
 
@@ -53,6 +53,15 @@ def test_it_holds_all_parts_and_the_same_bytes_each_time(study):
     ids = re.findall(r'\bid="([^"]+)"', html)
     assert len(ids) == len(set(ids)) > 50
     assert set(re.findall(r"url\(#([^)]+)\)", html)) <= set(ids)
+
+
+def test_of_runs_of_many_kinds_only_what_all_have_is_shown(study):
+    first, second = CONFIGS
+    kinds = {name: {**config, "task": {f"{name}_{i}": i for i in range(COLUMNS)}} for name, config in CONFIGS.items()}
+    html = made(study, configs=kinds)
+    assert f"task.{first}_0" not in html and f"task.{second}_0" not in html
+    assert f"{2 * COLUMNS:,} more keys differ: the config.yaml of each run has them." in html
+    assert "3 settings that all runs share" in html
 
 
 def test_words_of_runs_are_no_html(study):
@@ -100,7 +109,7 @@ def test_kept_runs_are_enough_and_torch_is_not_imported():
 import sys
 from pathlib import Path
 from omegaconf import OmegaConf
-from metalingua.result.page import page
+from metalingua.result.page import COLUMNS, page
 from metalingua.result.run import read_run
 from metalingua.result.table import tables
 paths = sorted(Path("experiments/0001_sentiment/runs").iterdir())

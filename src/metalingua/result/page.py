@@ -18,6 +18,7 @@ from metalingua.result.source import source
 from metalingua.result.table import Table
 
 MATRIX = 10  # learners, of which a matrix still shows intervals; of more, they show where a mouse rests
+COLUMNS = 40  # keys that differ, shown at most
 LONGEST = 90  # characters of a setting that are shown
 _COST = "Bars are the intervals of the table; the axis is logarithmic."
 _NAMED = " Named and coloured: what no other beats in both, and what others are compared with."
@@ -219,15 +220,19 @@ def _settings(configs: Mapping[str, Mapping[str, Any]]) -> str:
     flat = {name: _flat(config) for name, config in configs.items()}
     keys = list(dict.fromkeys(key for config in flat.values() for key in config))
     differ = [key for key in keys if len({config.get(key) for config in flat.values()}) > 1]
-    parts = []
+    same = [key for key in keys if key not in differ]
+    parts, notes = [], list[str]()
+    if len(differ) > COLUMNS:  # experiments of several kinds: then what all of them have
+        all_have = [key for key in differ if all(key in config for config in flat.values())][:COLUMNS]
+        notes.append(f"{len(differ) - len(all_have):,} more keys differ: the config.yaml of each run has them.")
+        differ = all_have
     if differ:
         rows = [[Cell(name), *(_setting(config.get(key)) for key in differ)] for name, config in flat.items()]
-        parts.append(_grid(Grid("What differs between the runs", "", ["run", *differ], rows, [])))
+        parts.append(_grid(Grid("What differs between the runs", "", ["run", *differ], rows, notes)))
     else:
         parts.append("<p>The runs differ in no setting.</p>" if len(flat) > 1 else "")
-    shared = "\n".join(f"{key}: {flat[next(iter(flat))][key]}" for key in keys if key not in differ)
-    count = len(keys) - len(differ)
-    parts.append(f"<details><summary>{count} settings {'that all runs share' if len(flat) > 1 else 'of this run'}"
+    shared = "\n".join(f"{key}: {flat[next(iter(flat))][key]}" for key in same)
+    parts.append(f"<details><summary>{len(same)} settings {'that all runs share' if len(flat) > 1 else 'of this run'}"
                  f"</summary>\n<pre>{escape(shared)}</pre></details>")  # fmt: skip
     return f'<section id="settings">\n<h2>Settings</h2>\n{"".join(parts)}\n</section>'
 
