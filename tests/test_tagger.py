@@ -148,6 +148,7 @@ def test_learners_of_the_runs_table_can_be_chosen(run):
     (["Ada saw Rome"], [["O", "O", "O"]], "sentence 0 is a text, 'Ada saw Rome': give a list of its words"),
     ("Ada", [["O"]], "fit takes a list of sentences"),
     ([["Ada"]], [], "1 sentences and 0 lists of tags"),
+    ([], [], "no sentence is given"),
     ([[]], [[]], "sentence 0 has no words: leave it out"),
     ([["Ada", "saw"]], [["B-PER"]], "sentence 0 has 2 words and 1 tags"),
     ([["Ada"]], [["I-PER"]], "sentence 0, word 0: I-PER follows nothing"),
@@ -157,6 +158,15 @@ def test_learners_of_the_runs_table_can_be_chosen(run):
 def test_what_is_no_tagged_sentence_is_refused(tagger, sentences, tags, message):
     with pytest.raises(EstimatorError, match=message):
         tagger.fit(sentences, tags)
+
+
+def test_other_misuse_is_told(run, tagger):
+    with pytest.raises(EstimatorError, match="kind is 'regression', and this run tags words"):
+        metalingua.load(run, kind="regression")
+    with pytest.raises(EstimatorError, match="types is 'PER': give a list of names"):
+        clone(tagger).set_params(types="PER").fit(X, Y)
+    with pytest.raises(EstimatorError, match="sentences is 'None'"):
+        tagger.fit(X, Y).predict(None)
 
 
 def test_learners_of_whole_texts_and_the_command_line_say_that_they_do_not_tag(run, tagger, tmp_path):

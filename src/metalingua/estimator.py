@@ -385,6 +385,10 @@ def load(path: str | os.PathLike[str], *, learner: str | None = None, kind: str 
             raise EstimatorError(f"{path} is one saved estimator: learner and kind can be chosen of a run alone")
         return _saved(path)
     learned = _ready(read_run(path, learner))
+    if kind not in (None, "tagging") and learned.heads and all(name.startswith("tagging") for name in learned.heads):
+        raise EstimatorError(
+            f"kind is {kind!r}, and this run tags words, whose learner knows no other answer: leave it out"
+        )
     return _maker(kind or learned.kind)(learned)
 
 

@@ -52,6 +52,8 @@ class FewShotTagger(FewShot):
         """
         sentences, tags = _pairs(X, y)
         there = sorted({tag[2:] for each in tags for tag in each if tag != OUTSIDE})
+        if isinstance(self.types, str):
+            raise EstimatorError(f"types is {self.types!r}: give a list of names, [{self.types!r}]")
         types = there if self.types is None else [str(kind) for kind in self.types]
         if not types:
             raise EstimatorError("no word is tagged as an entity: give sentences that have some")
@@ -122,8 +124,8 @@ class FewShotTagger(FewShot):
         return replace(inputs, at=torch.from_numpy(np.concatenate(at).astype(np.int64))), read
 
     def _sentences(self, X: Iterable[Sequence[str]]) -> Iterator[list[Words]]:
-        if isinstance(X, str | bytes):
-            raise EstimatorError(f"sentences is one text, {X[:40]!r}: give a list of sentences, each a list of words")
+        if X is None or isinstance(X, str | bytes):
+            raise EstimatorError(f"sentences is {str(X)[:40]!r}: give a list of sentences, each a list of words")
         given = (_sentence(each, place) for place, each in enumerate(X))
         size = None if self._support is not None else self.batch_size
         while batch := list(itertools.islice(given, size)):
@@ -173,7 +175,9 @@ def _pairs(X: Iterable[Sequence[str]], y: Iterable[Sequence[str]]) -> tuple[list
     if any(isinstance(each, str | bytes) for each in (X, y)) or y is None:
         raise EstimatorError("fit takes a list of sentences, each a list of words, and as many lists of tags")
     sentences, tags = [_sentence(each, place) for place, each in enumerate(X)], [[*map(str, each)] for each in y]
-    if len(sentences) != len(tags) or not sentences:
+    if not sentences:
+        raise EstimatorError("no sentence is given: fit takes one at least")
+    if len(sentences) != len(tags):
         raise EstimatorError(f"{len(sentences)} sentences and {len(tags)} lists of tags: each sentence takes one")
     for place, (words, some) in enumerate(zip(sentences, tags, strict=True)):
         if len(words) != len(some):
