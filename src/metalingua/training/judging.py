@@ -22,7 +22,7 @@ from metalingua.training.engine import Engine, localise
 CURVE_STEPS = (0, 1, 2, 3, 5, 7, 10, 30, 100)
 LEAST = 10  # steps that a curve goes to; further only where the learner takes more
 CURVE_EPISODES = 50  # a target
-CURVE_QUERIES = 500  # texts, answered anew after each of CURVE_STEPS: a test set of thousands costs minutes
+CURVE_TOKENS = 20_000  # of an episode's texts, read anew at each step: a test set of thousands of texts costs minutes
 
 
 @dataclass
@@ -98,8 +98,8 @@ def curve(
 ) -> dict[str, Any]:
     """The score on the queries after each number of inner steps, by target; empty for a learner that takes none.
 
-    One that was trained for fewer steps than CURVE_STEPS has a shorter curve; a target of more than CURVE_QUERIES
-    texts to answer an episode has none. Where the score is of texts that are made token by token, the curve is of what
+    One that was trained for fewer steps than CURVE_STEPS has a shorter curve; a target of more than CURVE_TOKENS
+    tokens an episode has none. Where the score is of texts that are made token by token, the curve is of what
     its `Metric.quick` names.
     """
     takes = {**candidate.config, **settings}.get("steps")
@@ -123,7 +123,7 @@ def curve(
     for target in dict.fromkeys(episode.task for episode in episodes):
         some = [episode for episode in episodes if episode.task == target][:CURVE_EPISODES]
         query = some[0].query
-        if len(query.inputs.lengths) <= CURVE_QUERIES:
+        if sum(int(half.inputs.lengths.sum()) for half in (some[0].support, query)) <= CURVE_TOKENS:
             with torch.no_grad():
                 by_step = list(zip(*engine.map(one, some), strict=True))
             metric = _quick(query.problem)
