@@ -94,3 +94,14 @@ def test_a_difference_is_bold_where_its_interval_is_off_zero_over_episodes_or_ov
     assert level[8].count("**") == 0 and "[−" in level[8]
     (several,) = summary.rows([application(seed, gain=0.1 * seed) for seed in (0, 1, 2)])
     assert several[8] == "+10.0 [−14.8, +34.8]" and several[9] == "3, 2"  # 4.303 * 10 / sqrt(3)
+
+
+def test_the_page_has_the_tables_of_the_kept_runs():
+    page = (FOLDER / "README.md").read_text()
+    (run,) = (path.parent for path in FOLDER.glob("runs/translation_stream/*/result.json"))
+    for name, told in (
+        ("summary", summary.table(FOLDER / "runs")),
+        ("full", summary.table(FOLDER / "full")),
+        ("stream", stream.table(stream.scores(run))),
+    ):
+        assert f"<!-- table:{name} -->\n{told.rstrip()}\n<!-- end -->" in page, f"{name}: its script writes it anew"

@@ -16,6 +16,8 @@ FLOORS = [  # from the ground up; rooms of one floor do not import each other
     {"training"},
     {"learned"},
     {"estimator"},
+    {"tagger"},
+    {"loading"},
     {"predict"},
     {"__main__"},
 ]

@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metalingua.estimator import Estimator
+    from metalingua.estimator import FewShot
 
 
 def __getattr__(name: str) -> Any:
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
         return "0+source"
 
 
-def load(path: "str | os.PathLike[str]", *, learner: str | None = None, kind: str | None = None) -> "Estimator":
+def load(path: "str | os.PathLike[str]", *, learner: str | None = None, kind: str | None = None) -> "FewShot":
     """What a done run learned, as a scikit-learn estimator: `load(run).fit(texts, labels).predict(texts)`; of a run on
     tagged words, `load(run).fit(sentences, tags).predict(sentences)`, lists of words and of their tags.
 
@@ -28,6 +28,6 @@ def load(path: "str | os.PathLike[str]", *, learner: str | None = None, kind: st
 
     Raises UserError. The first call imports torch, which takes seconds.
     """
-    from metalingua.estimator import load as load_estimator
+    from metalingua.loading import load as load_estimator
 
     return load_estimator(path, learner=learner, kind=kind)

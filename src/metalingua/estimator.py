@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from metalingua.error import UserError
-from metalingua.learned import Learned, read_file, read_run
+from metalingua.learned import Learned
 from metalingua.learner.learner import Learner, Predictor
 from metalingua.model.model import Model, Params
 from metalingua.problem.classification import Classification
@@ -45,6 +45,7 @@ class FewShot(BaseEstimator):
     """What classifying, rating and tagging have in common. Texts are never kept, but by learners that read queries to
     adapt."""
 
+    kind: ClassVar[str]  # one of KINDS
     learned: Learned
     settings: Mapping[str, Any] | None
     batch_size: int
@@ -198,7 +199,7 @@ class FewShot(BaseEstimator):
         that moves word vectors, these tell which words the texts had. Pretrained encoders stay where their files lie:
         the config names the place.
         """
-        about: dict[str, Any] = {"kind": _kind_of(self), "params_of": self._plain_params()}
+        about: dict[str, Any] = {"kind": self.kind, "params_of": self._plain_params()}
         adapted: Mapping[str, Tensor] = {}
         if hasattr(self, "problem_"):
             self._restored()
@@ -251,6 +252,8 @@ class FewShotClassifier(ClassifierMixin, FewShot):
     model reads; `adapted_`, what adapting changed or made, by the names that the learner gives it (a parameter of the
     model has its own name).
     """
+
+    kind = "classification"
 
     def __init__(
         self,
@@ -334,6 +337,8 @@ class FewShotRegressor(RegressorMixin, FewShot):
     scale   [lowest, highest] that a rating can be; None: the scale that meta-training had
     """
 
+    kind = "regression"
+
     def __init__(
         self,
         learned: Learned,
@@ -372,33 +377,6 @@ class FewShotRegressor(RegressorMixin, FewShot):
         self.problem_, self.cut_ = Regression(*facts["scale"]), facts["cut"]
 
 
-Estimator = FewShot
-
-
-def load(path: str | os.PathLike[str], *, learner: str | None = None, kind: str | None = None) -> Estimator:
-    """See `metalingua.load`."""
-    path = Path(path)
-    if kind not in (None, *KINDS):
-        raise EstimatorError(f"kind is {kind!r}: it must be one of {', '.join(KINDS)}")
-    if path.is_file():
-        if learner or kind:
-            raise EstimatorError(f"{path} is one saved estimator: learner and kind can be chosen of a run alone")
-        return _saved(path)
-    learned = _ready(read_run(path, learner))
-    if kind not in (None, "tagging") and learned.heads and all(name.startswith("tagging") for name in learned.heads):
-        raise EstimatorError(
-            f"kind is {kind!r}, and this run tags words, whose learner knows no other answer: leave it out"
-        )
-    return _maker(kind or learned.kind)(learned)
-
-
-def _maker(kind: str) -> type[Any]:
-    """The class of an estimator, FewShot..., of one of KINDS."""
-    from metalingua.tagger import FewShotTagger  # it stands on this module
-
-    return dict(zip(KINDS, (FewShotClassifier, FewShotRegressor, FewShotTagger), strict=True))[kind]
-
-
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """As in a run: on ten texts, torch's helpers only wait for cores that others use, several times as long."""
@@ -408,29 +386,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _ready(learned: Learned) -> Learned:
-    """Built and used once, which may take seconds (an LSTM's loops are compiled, a pretrained model is read), so that
-    the first fit is as fast as all."""
-    inputs = pad(learned.reader.encode(["once"], learned.max_length), ["once"])
-    with torch.no_grad():
-        Model(learned.encoder, {}).features(learned.params, inputs)
-    return learned
-
-
-def _saved(path: Path) -> Estimator:
-    learned, about, adapted = read_file(path)
-    _ready(learned)
-    estimator: Estimator = _maker(about["kind"])(learned, **about["params_of"])
-    if facts := about.get("fitted"):
-        estimator._recall(facts)
-        estimator.adapted_, estimator._support, estimator._predictor = adapted, None, None
-    return estimator
-
-
-def _kind_of(estimator: FewShot) -> str:
-    return next(kind for kind in KINDS if type(estimator) is _maker(kind))
 
 
 def _shown(problem: Problem) -> str:

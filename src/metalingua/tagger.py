@@ -36,6 +36,8 @@ class FewShotTagger(FewShot):
     After fit: `types_`; `cut_`, how many sentences were longer than the model reads; `adapted_`, as of the classifier.
     """
 
+    kind = "tagging"
+
     def __init__(
         self,
         learned: Learned,

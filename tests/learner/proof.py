@@ -412,7 +412,7 @@ def module_of(learner, model, params):
 class Bag:
     """Mean of the embeddings of a text's tokens -> tanh: as small as an encoder can be."""
 
-    rows, size, vmaps, derivatives = "embedding.weight", 4, True, 2
+    rows, size, vmaps, derivatives, learns = "embedding.weight", 4, True, 2, True
 
     def init(self, generator):
         return {"embedding.weight": torch.randn(VOCABULARY, 4, generator=generator) * 0.1,
