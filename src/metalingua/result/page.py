@@ -226,7 +226,7 @@ def _settings(configs: Mapping[str, Mapping[str, Any]]) -> str:
         all_have = [key for key in differ if all(key in config for config in flat.values())][:COLUMNS]
         notes.append(f"{len(differ) - len(all_have):,} more keys differ: the config.yaml of each run has them.")
         differ = all_have
-    if differ:
+    if differ or notes:
         rows = [[Cell(name), *(_setting(config.get(key)) for key in differ)] for name, config in flat.items()]
         parts.append(_grid(Grid("What differs between the runs", "", ["run", *differ], rows, notes)))
     else:
