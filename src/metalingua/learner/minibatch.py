@@ -95,5 +95,5 @@ def _part(examples: Examples, texts: Tensor) -> Examples:
     """The examples of `texts` [number] int64."""
     items = items_of(examples.inputs, texts)
     return Examples(
-        examples.problem, taken(examples.inputs, texts), examples.targets[items], examples.labels[items.numpy()]
+        examples.problem, taken(examples.inputs, texts), examples.targets[items], examples.labels[items.cpu().numpy()]
     )

@@ -35,7 +35,7 @@ class NaiveBayes(Learner):
         from sklearn.naive_bayes import MultinomialNB
 
         counts, bayes = CountVectorizer(token_pattern=r"(?u)\b\w+\b"), MultinomialNB(alpha=self.smoothing)
-        bayes.fit(counts.fit_transform(support.inputs.texts), support.targets.numpy())
+        bayes.fit(counts.fit_transform(support.inputs.texts), support.targets.cpu().numpy())
 
         def outputs(inputs: Inputs) -> torch.Tensor:
             scores = np.full((len(inputs), support.problem.outputs), -np.inf)

@@ -54,7 +54,7 @@ class Overlap(Learner):
         """Sums of what the tokens of a window are worth, [items, 2]: minus that before a token, and that up to it, so
         that begin and end of an answer add up to its worth."""
         assert inputs.at is not None
-        found = torch.zeros(len(inputs), 2)
+        found = torch.zeros(len(inputs), 2, device=inputs.tokens.device)
         for text in inputs.at[:, 0].unique().tolist():
             items = (inputs.at[:, 0] == text).nonzero().squeeze(1)
             worth = self._worth(inputs, text, inputs.at[items[1:], 1])

@@ -38,7 +38,7 @@ class Tfidf(Learner):
 
         vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
         line = LogisticRegression(C=self.inverse_penalty, max_iter=1000)
-        line.fit(vectors.fit_transform(support.inputs.texts), support.targets.numpy())
+        line.fit(vectors.fit_transform(support.inputs.texts), support.targets.cpu().numpy())
 
         def outputs(inputs: Inputs) -> torch.Tensor:
             scores = np.full((len(inputs), support.problem.outputs), -np.inf)

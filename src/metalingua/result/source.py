@@ -15,12 +15,14 @@ class Source:
     commits   of the code that made them, in full; with "+" and a checksum where the code was not committed
     data      corpus -> the first digits of its checksum
     versions  package -> version, several with commas where runs differ
+    devices   that the runs were on: "cpu", and the makes of GPUs
     """
 
     runs: Sequence[str]
     commits: Sequence[str]
     data: Mapping[str, str]
     versions: Mapping[str, str]
+    devices: Sequence[str] = ("cpu",)
 
     @property
     def line(self) -> str:
@@ -28,7 +30,8 @@ class Source:
         commits = ", ".join(commit if len(commit) <= SHORT else commit[:7] + commit[40:] for commit in self.commits)
         said = f"Run{'s' * (len(self.runs) > 1)} {', '.join(self.runs)}"
         said += f"; commit {commits}" if commits else "; commit not recorded"
-        return said + (f"; torch {self.versions['torch']}." if "torch" in self.versions else ".")
+        said += f"; torch {self.versions['torch']}" if "torch" in self.versions else ""
+        return said + (f"; on {', '.join(self.devices)}." if list(self.devices) != ["cpu"] else ".")
 
     @property
     def columns(self) -> dict[str, str]:
@@ -49,4 +52,5 @@ def source(results: Sequence[Mapping[str, Any]]) -> Source:
             name: ",".join(dict.fromkeys(str((result.get("versions") or {}).get(name)) for result in results))
             for name in packages
         },
+        devices=list(dict.fromkeys(result.get("device", "cpu") for result in results)),
     )

@@ -128,7 +128,7 @@ class Checkpoint(pl.Callback):
             self.run.set_status("running", step=trainer.global_step)
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The parameters in a checkpoint, by their dotted names."""
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+def read_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+    """The parameters in a checkpoint, by their dotted names, on `device`."""
+    state = torch.load(path, map_location=device, weights_only=True)["state_dict"]
     return {name.removeprefix("weights.").replace("/", "."): value for name, value in state.items()}

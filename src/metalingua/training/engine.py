@@ -26,7 +26,7 @@ from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Asked, Statistics
 from metalingua.task.episode import Episode
 from metalingua.training.memory import keep_freed
-from metalingua.training.stack import device_of, placed, stacked_answers, stacked_slopes
+from metalingua.training.stack import device_of, placed, stacked_answers, stacked_slopes, wait_for
 
 EpisodeLoss = Callable[[Model, Params, Episode], Tensor]
 AT_ONCE = 64  # episodes judged as one: validation has hundreds, which need not fit into memory together
@@ -143,8 +143,8 @@ class Engine:
             return [each for chunk in chunks for each in self._judge_stacked(learner, model, params, chunk)]
         device = device_of(params)
 
-        def one(episode: Episode) -> Judgement:
-            episode = placed(episode, device)
+        def one(given: Episode) -> Judgement:
+            episode = placed(given, device)
             mine = localise(model, params, episode)
             if not model.encoder.learns:  # kept once read: the first learner would pay for all
                 model.features(mine, episode.support.inputs)
@@ -152,11 +152,12 @@ class Engine:
             predictor = learner.adapt(
                 model, mine, episode.support, episode.query.inputs if learner.transductive else None
             )
+            wait_for(device)
             seconds = perf_counter() - began
-            outputs = predictor.outputs(episode.query.inputs)
+            outputs = predictor.outputs(episode.query.inputs).cpu()
             problem = episode.query.problem
             asked = Asked(episode.query.inputs, episode.query.gold, predictor.outputs if wholly else None)
-            statistics = problem.statistics(outputs, episode.query.targets, asked)
+            statistics = problem.statistics(outputs, given.query.targets, asked)
             changed = moved(mine, predictor.params)
             return Judgement(statistics, seconds, changed, problem.predictions(outputs), predictor.steps)
 
@@ -168,6 +169,7 @@ class Engine:
     ) -> list[Judgement]:
         began = perf_counter()
         answers = stacked_answers(learner, model, params, episodes)
+        wait_for(device_of(params))
         seconds, judged = (perf_counter() - began) / len(episodes), []
         for episode, (outputs, changed) in zip(episodes, answers, strict=True):
             problem, outputs = episode.query.problem, outputs.cpu()

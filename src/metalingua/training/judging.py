@@ -18,6 +18,7 @@ from metalingua.result.metric import METRICS, Metric
 from metalingua.task.episode import Episode
 from metalingua.task.task import Task
 from metalingua.training.engine import Engine, localise
+from metalingua.training.stack import device_of, placed
 
 CURVE_STEPS = (0, 1, 2, 3, 5, 7, 10, 30, 100)
 LEAST = 10  # steps that a curve goes to; further only where the learner takes more
@@ -107,14 +108,15 @@ def curve(
         return {}
     shown = [steps for steps in CURVE_STEPS if steps <= max(LEAST, takes)]
     learner = candidate.build(**{**settings, "steps": shown[-1]})
+    device = device_of(candidate.params)
 
-    def one(episode: Episode) -> list[Any]:
-        query, found = episode.query, []
+    def one(given: Episode) -> list[Any]:
+        query, found, episode = given.query, [], placed(given, device)
         metric = _quick(query.problem)
         predictors = learner.path(model, localise(model, candidate.params, episode), episode.support)
         for steps, predictor in enumerate(predictors):
             if steps in shown:
-                outputs = predictor.outputs(query.inputs)
+                outputs = predictor.outputs(episode.query.inputs).cpu()
                 asked = Asked(query.inputs, query.gold)
                 found.append(query.problem.statistics(outputs, query.targets, asked)[metric.name])
         return found

@@ -40,6 +40,7 @@ from metalingua.training.module import MetaLearnerModule, SharedParameterModule
 from metalingua.training.processes import Place, Shared, helped, processes
 from metalingua.training.progress import GradientNorms, Progress, say
 from metalingua.training.refusal import refuse_before_reading, refuse_or_go_on
+from metalingua.training.stack import name_of
 from metalingua.training.start import Start
 
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "datasets", "tokenizers", "numpy", "scikit-learn",
@@ -155,6 +156,11 @@ class Training:
             **(HELPER if self.place.global_rank() else self._followers()),
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where it trains, and what it trained is judged."""
+        return self.trainer.strategy.root_device
+
     def _followers(self) -> dict[str, Any]:
         """What of a Trainer writes, validates and tells."""
         cfg, run, logger = self.cfg, self.run, instantiate(self.cfg.logger)
@@ -172,14 +178,14 @@ class Training:
         cfg, keeper, trainer = self.cfg, self.keeper, self.trainer
         if self.module.learner.training == "none":
             keeper.keep_untrained(self.module)  # another run can start from it: fresh parameters, and this tokenizer
-            return read_weights(keeper.best_path)
+            return read_weights(keeper.best_path, self.device)
         if not self._learns():
             say(
                 f"[yellow]Nothing to meta-train[/]: the model is frozen, and [bold]{self.module.learner.label}[/] has "
                 "no parameters of its own; it is judged as it is"
             )
             keeper.keep_untrained(self.module)
-            return read_weights(keeper.best_path)
+            return read_weights(keeper.best_path, self.device)
         at, changed = keeper.resume()
         if changed:
             say("[yellow]Code or data changed[/] since this run was cut: it begins anew")
@@ -190,7 +196,7 @@ class Training:
                 trainer.fit(self.module, self.data, ckpt_path=start, weights_only=True)
             if trainer.global_step < cfg.steps:
                 raise Interrupted(f"stopped at step {trainer.global_step} of {cfg.steps}; {GO_ON}")
-        return read_weights(keeper.best_path)
+        return read_weights(keeper.best_path, self.device)
 
     def _learns(self) -> bool:
         """Whether the loss of an episode depends on any parameter."""
@@ -218,7 +224,8 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
     write_atomically(run.path / "tokenizer.json", reading.tokenizer.to_json().encode())
     trained = training.parameters()
 
-    model, engine, scratch = module.model, Engine(**config["engine"]), module.model.init(cfg.seed)
+    model, engine = module.model, Engine(**config["engine"])
+    scratch = {name: value.to(training.device) for name, value in model.init(cfg.seed).items()}
     episodes = functools.cache(data.episodes)  # those with names only where a learner reads them
     mine, entries = learner_name(config["learner"]), learners(config)
     starts = {"trained": trained, "scratch": scratch, mine: trained}
@@ -226,7 +233,7 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
     for name, learner in entries.items():  # runs of their own first: others start from what they trained
         if name != mine and build(learner).training != "none":
             sub = execute(compared_run(cfg, name), reading)
-            starts[name] = read_weights(sub.checkpoints / "best.ckpt")
+            starts[name] = read_weights(sub.checkpoints / "best.ckpt", training.device)
             rows.append(_rows_of(sub, name))
             alone, _ = read_run(sub.path)
             (settings[name],), (timed[name],) = alone["settings"].values(), alone["training"].values()
@@ -266,6 +273,7 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
         "text": {"fitted_on": [] if reading.start else sorted(tasks.rules["meta_train"])},
         "threads": engine.threads,
         "processes": training.place.world_size(),
+        "device": name_of(training.device),
         "native": native.library(torch.float32) is not None,  # whose LSTM loops: the same but for rounding
     }
     found = pandas.concat(rows, ignore_index=True)
@@ -387,6 +395,8 @@ def quiet() -> None:
     """Lightning's and W&B's own chatter off: what a run has to say, it says itself."""
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    for theirs in ("RNN module weights are not part", r"torch\.searchsorted\(\): input value tensor is non-contiguous"):
+        warnings.filterwarnings("ignore", message=theirs)  # of cuDNN, of torch.vmap: what they ask for cannot be had
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("pytorch_lightning.profilers").setLevel(logging.INFO)  # its report is asked for: trainer.profiler
     for name in ("lightning.fabric", "lightning_fabric"):

@@ -114,6 +114,17 @@ def placed(episode: Episode, device: torch.device) -> Episode:
     return episode if device.type == "cpu" else _with(episode, [each.to(device) for each in _tensors(episode)])
 
 
+def wait_for(device: torch.device) -> None:
+    """Until `device` has done all that it was given: an accelerator is told what to do, and does it later."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def name_of(device: torch.device) -> str:
+    """As tables name it: "cpu", or the make of a GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def _stacked(places: list[int], episodes: Sequence[Episode], device: torch.device) -> Stack:
     columns = [_alike(column).to(device) for column in zip(*map(_tensors, episodes), strict=True)]
     return Stack(places, episodes[0], tuple(columns))
