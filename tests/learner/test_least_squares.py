@@ -13,8 +13,13 @@ def drawn(*shape):
 
 
 def normal_equations(x, y, penalty):
-    """The other way to solve: a row for each feature."""
+    """A row for each feature."""
     return torch.linalg.solve(x.t() @ x + penalty * torch.eye(x.shape[1], dtype=x.dtype), x.t() @ y)
+
+
+def woodbury(x, y, penalty):
+    """A row for each item."""
+    return x.t() @ torch.linalg.solve(x @ x.t() + penalty * torch.eye(len(x), dtype=x.dtype), y)
 
 
 def test_it_is_the_solution_of_the_normal_equations():
@@ -22,12 +27,20 @@ def test_it_is_the_solution_of_the_normal_equations():
         x, y = drawn(items, size), drawn(items, 3)
         found = ridge_weights(x, y, PENALTY)
         assert_close(found, normal_equations(x, y, PENALTY))
+        assert_close(found, woodbury(x, y, PENALTY))
         assert not torch.allclose(found, normal_equations(x, y, 2 * PENALTY), rtol=1e-2)
 
 
 def test_its_slopes():
-    args = [each.requires_grad_() for each in (drawn(4, 5), drawn(4, 2), PENALTY.clone())]
-    assert gradcheck(ridge_weights, args)
+    for items, size in ((4, 5), (5, 4)):
+        args = [each.requires_grad_() for each in (drawn(items, size), drawn(items, 2), PENALTY.clone())]
+        assert gradcheck(ridge_weights, args)
+
+
+def test_many_items_make_no_system_of_their_own():
+    """The tokens of long contexts: 200,000 items squared would be 320 GB."""
+    x = drawn(200_000, 3)
+    assert_close(ridge_weights(x, x[:, :1], PENALTY)[:, 0], torch.eye(3).double()[0], rtol=1e-4, atol=1e-4)
 
 
 def test_float32_features_that_are_nearly_alike():

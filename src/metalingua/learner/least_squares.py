@@ -11,9 +11,13 @@ def ridge_weights(features: Tensor, codes: Tensor, penalty: Tensor) -> Tensor:
     codes     [items, outputs]
     penalty   lambda, a scalar above 0
 
-    By Woodbury's identity the system has a row for each item, not for each feature. It is solved in
-    float64 whatever the features are: with a small penalty its condition is that of the features squared.
+    The system has a row for each feature or, by Woodbury's identity, for each item, whichever are fewer: a support set
+    has a few texts, or the tokens of long contexts. It is solved in float64 whatever the features are: with a small
+    penalty its condition is that of the features squared.
     """
-    x = features.double()
-    gram = x @ x.t() + penalty.double() * torch.eye(len(x), dtype=x.dtype, device=x.device)
-    return (x.t() @ torch.linalg.solve(gram, codes.double())).to(features.dtype)
+    x, y = features.double(), codes.double()
+    of_items = len(x) <= x.shape[1]
+    gram = x @ x.t() if of_items else x.t() @ x
+    gram = gram + penalty.double() * torch.eye(len(gram), dtype=x.dtype, device=x.device)
+    weights = x.t() @ torch.linalg.solve(gram, y) if of_items else torch.linalg.solve(gram, x.t() @ y)
+    return weights.to(features.dtype)

@@ -52,7 +52,7 @@ class Regression:
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean (not half the sum) of squared differences, on the -1 .. 1 scale. `outputs` [items, 1]."""
-        return mse_loss(outputs.squeeze(-1), targets)
+        return mse_loss(outputs.squeeze(-1), targets.to(outputs.dtype))
 
     def predictions(self, outputs: Tensor) -> np.ndarray:
         """Ratings on the task's own scale, [items]; held to its ends."""

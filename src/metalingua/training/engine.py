@@ -99,7 +99,7 @@ class Engine:
         if self.stacks(params, vmaps):
             loss, slopes = stacked_slopes(model, params, episodes, episode_loss, order)
             return _Precomputed.apply(loss, slopes, 1, *params.values())
-        device = device_of(params)
+        _settle(device := device_of(params))
 
         def one(episode: Episode) -> tuple[Tensor, list[Tensor | None]]:
             return slopes_of(model, params, placed(episode, device), episode_loss, order)
@@ -141,7 +141,7 @@ class Engine:
         if vmaps and self.stacks(params, vmaps):  # a baseline that cannot is judged one task at a time
             chunks = [episodes[first : first + AT_ONCE] for first in range(0, len(episodes), AT_ONCE)]
             return [each for chunk in chunks for each in self._judge_stacked(learner, model, params, chunk)]
-        device = device_of(params)
+        _settle(device := device_of(params))
 
         def one(given: Episode) -> Judgement:
             episode = placed(given, device)
@@ -200,6 +200,14 @@ def _settle_kernels() -> None:
         torch.bmm(x.unsqueeze(0), x.unsqueeze(0))
         for function in (torch.exp, torch.log, torch.tanh, torch.sigmoid):
             function(x)
+
+
+@cache
+def _settle(device: torch.device) -> None:
+    """Call an accelerator's linear algebra once from one thread: torch loads the library at the first call, and of two
+    first calls at once one fails ("lazy wrapper should be called at most once")."""
+    if device.type != "cpu":
+        torch.linalg.solve(torch.eye(2, device=device), torch.eye(2, device=device))
 
 
 def localise(model: Model, params: Params, episode: Episode) -> Params:
