@@ -52,6 +52,27 @@ def test_adaptation_names_each_line(tmp_path, make_run, drawn):
     assert not (tmp_path / "none.png").exists()
 
 
+def test_a_ring_stands_where_the_steps_were_chosen(tmp_path, make_run, drawn):
+    result, episodes = make_run()
+    result["curves"] = {"single_task": {"imdb": {"steps": [0, 5, 10], "accuracy": [0.5, 0.8, 0.7]}}}
+    for chosen, rings in (({"steps": 5}, [(5, 80)]), ({"steps": 7}, []), ({}, [])):
+        result["settings"]["single_task"]["chosen"] = chosen
+        adaptation((result, episodes), tmp_path / "adaptation.png")
+        (axes,) = drawn[-1].axes
+        found = [line for line in axes.lines if line.get_markerfacecolor() == "none" and len(line.get_xdata()) == 1]
+        assert [(line.get_xdata()[0], pytest.approx(line.get_ydata()[0])) for line in found] == rings
+        assert axes.get_xlabel() == "inner steps" + " (ring: as chosen)" * bool(rings)
+
+
+def test_level_lines_are_not_magnified(tmp_path, make_run, drawn):
+    result, episodes = make_run()
+    result["curves"] = {"single_task": {"imdb": {"steps": [0, 5], "accuracy": [0.0, 0.0]}}}
+    result["targets"]["imdb"]["ways"] = None
+    adaptation((result, episodes), tmp_path / "adaptation.png")
+    low, high = drawn[0].axes[0].get_ylim()
+    assert high - low == pytest.approx(1, abs=1e-6)  # a point
+
+
 def lines(axes):
     """Colour -> how many lines of two points or more, without the axes' own."""
     found = {}

@@ -112,10 +112,11 @@ def _with_curves(runs: Sequence[Run]) -> list[str]:
 
 
 def _adapting(axes: "Axes", runs: Sequence[Run], target: str) -> None:
-    """The score on the queries after each inner step, a line a learner, mean over runs."""
+    """The score on the queries after each inner step, a line a learner, mean over runs; a ring around the step that was
+    chosen, where it is the same in all runs."""
     from matplotlib.ticker import MaxNLocator, NullLocator
 
-    first, ends, furthest = runs[0][0], [], 0
+    first, ends, furthest, rings = runs[0][0], [], 0, False
     metric = metric_of(first, target)
     metric = METRICS[metric.quick or metric.name]
     for place, learner in enumerate(_with_curves(runs)):
@@ -125,19 +126,27 @@ def _adapting(axes: "Axes", runs: Sequence[Run], target: str) -> None:
         steps, scores = found[0]["steps"], numpy.mean([one[metric.name] for one in found], axis=0)
         label, furthest = first["settings"][learner]["label"], max(furthest, steps[-1])
         ends.append(_line(axes, steps, metric.factor * scores, label, place))
+        chosen = {result["settings"][learner].get("chosen", {}).get("steps") for result, _ in runs}
+        if len(chosen) == 1 and (step := chosen.pop()) in steps:
+            axes.plot(step, metric.factor * scores[steps.index(step)], "o", markersize=10, markerfacecolor="none",
+                      color=COLOURS[place % len(COLOURS)])  # fmt: skip
+            rings = True
     about = first["targets"][target]
     if about.get("ways") and metric.name == "accuracy":
         axes.axhline(100 / about["ways"], color=GREY, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         axes.annotate("chance", (1, 100 / about["ways"]), (-2, -2), xycoords=("axes fraction", "data"),
                       textcoords="offset points", ha="right", va="top", fontsize=7, color=GREY)  # fmt: skip
     axes.margins(y=0.1)
+    low, high = axes.get_ylim()
+    short = max(0.0, metric.factor / 100 - (high - low)) / 2  # level lines, such as all zeros, need no magnifying glass
+    axes.set_ylim(low - short, high + short)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if furthest > EVEN:
         axes.set_xscale("symlog", linthresh=EVEN)
         axes.set_xticks([step for step in (0, 5, 10, 30, 100) if step <= furthest])
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("inner steps", fontsize=9)
+    axes.set_xlabel("inner steps" + " (ring: as chosen)" * rings, fontsize=9)
     axes.set_ylabel(metric.title + " (lower is better)" * metric.lower_is_better, fontsize=9)
     _plain(axes, about["title"])
     _label_ends(axes, ends)
