@@ -251,6 +251,14 @@ class Started(Forked):
         super().__init__(folder, _child, given, env, trap)
 
 
+class Plain(Forked):
+    """The same without the experiment that `checkout` writes."""
+
+    def __init__(self, folder, *words, **env):
+        given = [*words, f"corpus.cache={folder}/cache", f"paths.outputs={folder}/outputs"]
+        super().__init__(folder, _child, given, env, None)
+
+
 def metalingua(folder, *words, **env):
     """`python -m metalingua WORDS` in a checkout, of the checkout's own sources."""
     given = {"PYTHONPATH": str(folder / "src"), "WANDB_MODE": "disabled", **env}
