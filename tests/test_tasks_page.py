@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
                          "answers": there if number % 4 else {"text": [], "answer_start": []}})  # fmt: skip
         (made / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     for name, language in (("talks", "de"), ("notes", "fr")):
-        lines = [said(dice) for _ in range(60)]
+        lines = [said(dice) for _ in range(120)]
         (made / f"{name}.en").write_text("\n".join(lines))
         (made / f"{name}.{language}").write_text("\n".join(line[::-1] for line in lines))
     return made
