@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from metalingua.check import check
+from metalingua.composition import in_words
 from metalingua.error import UserError
 
 
@@ -56,7 +57,7 @@ if __name__ == "__main__":
     except InstantiationException:
         raise
     except (HydraException, OmegaConfBaseException) as error:  # of composing the config
-        print(error, file=sys.stderr)
+        print(in_words(error), file=sys.stderr)
         if "Could not override" in str(error):
             print("There is no such key; `python train.py --cfg job` prints all there are", file=sys.stderr)
         sys.exit(2)

@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "src" / "metalingua"
 FLOORS = [  # from the ground up; rooms of one floor do not import each other
     {"error"},
-    {"limit", "signature"},
+    {"limit", "signature", "composition"},
     {"check", "text", "result"},
     {"problem"},  # judges inputs by metrics
     {"corpus"},  # asks problems what a valid label is

@@ -85,7 +85,9 @@ def test_no_secret_is_written(folder, tmp_path):
 BAD = {  # words -> what the message says, and how many problems it names
     "unknown key": (["learner.stepz=1"], ["learner.stepz", "Could not override"]),
     "unknown key, added": (["+learner.stepz=1"], ["learner.stepz is 1", "did you mean steps"]),
-    "unknown option": (["learner=mamml"], ["mamml", "Available options", "fomaml"]),
+    "unknown option": (["learner=mamml"], ["learner=mamml", "nearest: maml", "There are ", "--help"]),
+    "unknown experiment": (["experiment=tweets"], ["experiment=tweets", "tweets_to_products", "--help` lists them"]),
+    "one of a few": (["optimizer=adamm"], ["optimizer=adamm", "There is adam, adam_low"]),
     "unknown group": (["lerner=maml"], ["lerner"]),
     "several at once": (["seed=-1", "task.ways=1", "learner.steps=-3"],
                         ["3 problems", "seed is -1", "task.ways is 1", "learner.steps is -3"]),

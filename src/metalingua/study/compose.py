@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from metalingua.composition import in_words
 from metalingua.error import UserError
 
 
@@ -47,7 +48,7 @@ class Composer:
             config: DictConfig = pickle.loads(self._bases[key])
             ConfigLoaderImpl._apply_overrides_to_config(values, config)  # as Hydra itself does, after composing
         except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(f"{' '.join(words)}: {str(error).partition(chr(10) * 2)[0]}") from error
+            raise UserError(f"{' '.join(words)}: {in_words(error)}") from error
         return config
 
     def points(self, line: Sequence[str]) -> list[tuple[str, ...]]:
