@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import hydra
@@ -12,7 +13,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from metalingua.check import check
-from metalingua.composition import in_words
+from metalingua.composition import fails, in_words
 from metalingua.error import UserError
 
 
@@ -56,9 +57,11 @@ if __name__ == "__main__":
         sys.exit(2)
     except InstantiationException:
         raise
-    except (HydraException, OmegaConfBaseException) as error:  # of composing the config
-        print(in_words(error), file=sys.stderr)
-        if "Could not override" in str(error):
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if not fails(error):
+            raise
+        print(in_words(error, sys.argv[1:], Path(__file__).parent / "conf"), file=sys.stderr)
+        if "Could not override" in str(error) or "Could not delete" in str(error):
             print("There is no such key; `python train.py --cfg job` prints all there are", file=sys.stderr)
         sys.exit(2)
     except UserError as error:  # of a whole sweep

@@ -6,15 +6,16 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
-from metalingua.composition import in_words, near
+from metalingua.composition import fails, in_words, near
 
 CONF = Path(__file__).parents[1] / "conf"
 
 
 def told(*words, conf=CONF):
-    with initialize_config_dir(str(conf), version_base="1.3"), pytest.raises(HydraException) as caught:
+    with initialize_config_dir(str(conf), version_base="1.3"), pytest.raises((HydraException, ValueError)) as caught:
         compose("train", list(words))
-    return in_words(caught.value)
+    assert fails(caught.value)
+    return in_words(caught.value, ["seed=3", *words], conf)
 
 
 def test_a_misspelt_name_is_told_with_the_nearest_and_how_many_there_are():
@@ -49,3 +50,18 @@ def test_no_search_path_is_printed():
 def test_near():
     assert near("mamll", ["anil", "maml", "ridge"]) == ["maml"]
     assert near("qa", ["qa_domains", "topic", "qa_languages"]) == ["qa_domains", "qa_languages"]
+
+
+def test_a_group_that_is_given_no_name_is_told_how_to_take_it_out():
+    assert told("learner@compare.tfidf=null").splitlines() == [
+        "learner@compare.tfidf=null: null names no file of conf/learner",
+        "learner@compare.tfidf=NAME chooses one; '~learner@compare.tfidf' takes out what is chosen there",
+    ]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert "tfidf" not in compose("train", ["~learner@compare.tfidf"]).compare  # so it does
+    assert told("learner=3").startswith("learner=3: 3 names no file") and "conf/train.yaml" in told("experiment=null")
+    assert "name one of the group's files" in told("hydra/job_logging=null")  # of no folder in conf
+
+
+def test_a_bug_is_no_composition():
+    assert not fails(ValueError("math domain error"))

@@ -88,6 +88,8 @@ BAD = {  # words -> what the message says, and how many problems it names
     "unknown option": (["learner=mamml"], ["learner=mamml", "nearest: maml", "There are ", "--help"]),
     "unknown experiment": (["experiment=tweets"], ["experiment=tweets", "tweets_to_products", "--help` lists them"]),
     "one of a few": (["optimizer=adamm"], ["optimizer=adamm", "There is adam, adam_low"]),
+    "no choice": (["learner@compare.tfidf=null"], ["tfidf=null: null names no file", "'~learner@compare.tfidf'"]),
+    "nothing to take out": (["~learner@compare.none"], ["learner@compare.none", "There is no such key"]),
     "unknown group": (["lerner=maml"], ["lerner"]),
     "several at once": (["seed=-1", "task.ways=1", "learner.steps=-3"],
                         ["3 problems", "seed is -1", "task.ways is 1", "learner.steps is -3"]),

@@ -53,6 +53,7 @@ def test_sweeps_are_hydras_own():
         (["sead=1"], "Could not override 'sead'"),
         (["learner=mamll"], "Could not find 'learner/mamll'"),
         (["experiment=nothing"], "Could not find 'experiment/nothing'"),
+        (["learner@compare.tfidf=null"], "'~learner@compare.tfidf' takes out"),
         (["hydra.launcher.slots=2"], "no part of a run"),
     ],
 )

@@ -17,14 +17,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from metalingua.composition import in_words
+from metalingua.composition import fails, in_words
 from metalingua.error import UserError
 
 
 class Composer:
     """What `python train.py WORDS` would run. Use inside `composer`."""
 
-    def __init__(self) -> None:
+    def __init__(self, conf: Path) -> None:
+        self._conf = conf
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         self._loader = hydra.config_loader
@@ -47,8 +48,10 @@ class Composer:
                 self._bases[key] = pickle.dumps(hydra_compose("train", list(key)))
             config: DictConfig = pickle.loads(self._bases[key])
             ConfigLoaderImpl._apply_overrides_to_config(values, config)  # as Hydra itself does, after composing
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(f"{' '.join(words)}: {in_words(error)}") from error
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            if not fails(error):
+                raise
+            raise UserError(f"{' '.join(words)}: {in_words(error, words, self._conf)}") from error
         return config
 
     def points(self, line: Sequence[str]) -> list[tuple[str, ...]]:
@@ -77,4 +80,4 @@ def composer(conf: Path) -> Iterator[Composer]:
         raise UserError(f"{conf} has no train.yaml; start from the folder that holds conf/, train.py and experiments/")
     logging.getLogger("hydra").setLevel(logging.ERROR)
     with initialize_config_dir(str(conf.resolve()), version_base="1.3", job_name="train"):
-        yield Composer()
+        yield Composer(conf)
