@@ -57,7 +57,7 @@ def ran(folder):
 def test_plan_then_run(folder, ran):
     (code, out, err), (run_code, run_out, run_err) = ran
     assert (code, err) == (0, "")
-    assert "Do small runs agree?" in out and "2 runs: 2 to do" in out and "not known: no run of it is done" in out
+    assert "Do small runs agree?" in out and "2 runs: 2 to do" in out and "What 2 to do will cost is not known" in out
     assert out.count("to do ") == 2 and "seed=1" in out
     frozen = json.loads((folder / "outputs/studies/0001_tiny/plan.json").read_text())
     assert len(frozen["commit"]) == 40 and [each["config"]["seed"] for each in frozen["runs"]] == [0, 1]

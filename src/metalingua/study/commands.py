@@ -122,11 +122,14 @@ def _summary(made: "Plan") -> None:
         if mine and grid not in waiting:
             one = f"{mine[0].path.name}, {why(made, grid, mine[0])}"
             print(f"{grid}: {len(mine)} kept runs are of an earlier version of the configs, such as {one}")
-    seconds, known = made.seconds()
-    if seconds is None:
-        print("What it will cost is not known: no run of it is done")
-    elif seconds:
-        print(f"About {duration(seconds)} of one slot, from the {known} runs that are done")
+    price = made.price()
+    if price.runs:
+        print(f"About {duration(price.seconds)} of one slot for {price.runs} to do; known from done runs of the same "
+              f"grids, {price.of}")  # fmt: skip
+    if price.unknown:
+        grids = ", ".join(f"{grid}: {count}" for grid, count in price.unknown.items())
+        count = sum(price.unknown.values())
+        print(f"What {count} to do will cost is not known: no run of their grids is done ({grids})")
 
 
 def _run(options: argparse.Namespace) -> int:

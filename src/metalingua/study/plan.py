@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -71,6 +72,17 @@ class Waiting:
     on: Planned
 
 
+@dataclass(frozen=True)
+class Price:
+    """What is to do of a study will cost: the sum of `seconds`, one run after the other, of `runs` runs, known from
+    `of` runs of their grids that are done; nothing is known of those in `unknown`, runs by grid."""
+
+    seconds: float
+    runs: int
+    of: int
+    unknown: Mapping[str, int]
+
+
 @dataclass
 class Plan:
     """All runs of a study, in order, each once."""
@@ -85,18 +97,21 @@ class Plan:
         names = set(grids)
         return [each for each in self.runs if each.grid in names]
 
-    def seconds(self) -> tuple[float | None, int]:
-        """(seconds that what is to do will take, one after the other; None if nothing is known, runs that this is
-        known from): the median of the runs of a grid that are done, else of all that are."""
+    def price(self) -> Price:
+        """What is to do will take the median of the runs of its own grid that are done: those of another may be a
+        hundred times as large."""
         known: dict[str, list[float]] = {}
         for each in self.runs:
             if (found := each.found) is not None:
                 known.setdefault(each.grid, []).append(read_result(found)["cost"]["wall_seconds"])
-        every = [seconds for some in known.values() for seconds in some]
-        if not every:
-            return None, 0
-        left = [statistics.median(known.get(each.grid, every)) for each in self.runs if each.state not in DONE]
-        return sum(left), len(every)
+        left = [each.grid for each in self.runs if each.state not in DONE]
+        priced = [grid for grid in left if grid in known]
+        return Price(
+            seconds=sum(statistics.median(known[grid]) for grid in priced),
+            runs=len(priced),
+            of=sum(len(known[grid]) for grid in set(priced)),
+            unknown=Counter(grid for grid in left if grid not in known),
+        )
 
 
 def plan(study: Study, conf: Path, outputs: Path | None = None) -> Plan:
