@@ -58,7 +58,7 @@ def test_plan_then_run(folder, ran):
     (code, out, err), (run_code, run_out, run_err) = ran
     assert (code, err) == (0, "")
     assert "Do small runs agree?" in out and "2 runs: 2 to do" in out and "What 2 to do will cost is not known" in out
-    assert out.count("to do ") == 2 and "seed=1" in out
+    assert out.count("\n  to do ") == 2 and "seed=1" in out
     frozen = json.loads((folder / "outputs/studies/0001_tiny/plan.json").read_text())
     assert len(frozen["commit"]) == 40 and [each["config"]["seed"] for each in frozen["runs"]] == [0, 1]
     assert (run_code, run_err) == (0, "")
@@ -211,6 +211,14 @@ def test_a_study_that_cannot_be_is_refused(folder, tmp_path, change, says):
     (tmp_path / "study.yaml").write_text(yaml.safe_dump({**yaml.safe_load(STUDY), **change}))
     code, _, err = study(folder, "plan", tmp_path)
     assert code == 2 and says in err and not (tmp_path / "plan.json").exists()
+
+
+def test_a_plan_says_which_files_its_runs_lack(folder, tmp_path):
+    given = {**yaml.safe_load(STUDY), "grids": {"runs": "seed=0,1", "lost": "task.corpora.chat.files.paths=[lost.csv]"}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(given))
+    code, out, _ = study(folder, "plan", tmp_path, "--outputs", tmp_path)
+    assert code == 0 and "1 of 3 to do cannot start:\n  - files.paths: lost.csv: No such file" in out
+    assert "task.corpora.NAME.files.paths=[FILE]" in out and "(NAME: chat; 1 runs)" in out
 
 
 def test_what_is_not_there_is_named(folder, tmp_path):

@@ -146,6 +146,17 @@ class Corpus:
         except CorpusError:  # a file that is to be read is not there
             return False
 
+    def lacks(self) -> str | None:
+        """What `load` would say of a file of one's own that is not there; None where it is, or would be fetched."""
+        source = self._source()
+        if self.source != "files" or source.present(self.cache):
+            return None
+        try:
+            source.spec()
+        except CorpusError as error:
+            return str(error)
+        return None
+
     def _source(self) -> Source:
         source = self._blocks[self.source]
         assert source is not None  # _check

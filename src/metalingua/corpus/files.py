@@ -25,7 +25,7 @@ class Files:
         # by content, not by time of change: the same texts are the same corpus
         sums = []
         for path in self.paths:
-            with _named(path), path.open("rb") as file:
+            with named(path), path.open("rb") as file:
                 sums.append([path.suffix, hashlib.file_digest(file, "sha256").hexdigest()])
         return {"sha256": sums, "table": vars(self.table), "columns": self.columns.spec()}
 
@@ -41,12 +41,12 @@ class Files:
 
     def _records(self) -> Iterator[Record]:
         for path in self.paths:
-            with _named(path):
+            with named(path):
                 yield from self.table.records(path.open("rb"), str(path), key="files")
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
     """Says which file it was that cannot be read."""
     try:
         yield

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metalingua.corpus.corpus import CorpusError
+from metalingua.corpus.files import named
 from metalingua.corpus.table import SHOWN, Columns, Format, Record
 
 LANGUAGE = r"[a-z]{2,3}([_-]\w+)*"  # ISO 639, with script or region: de, yor, zho_Hans
@@ -183,10 +184,8 @@ class ParallelFiles:
         return [record.values["text"] for record in read]
 
     def _read(self, path: Path) -> bytes:
-        try:
+        with named(path):
             return path.read_bytes()
-        except OSError as error:
-            raise CorpusError(f"files: {path}: {error.strerror}; name a file that can be read") from error
 
 
 def _every_line(text: Iterable[str], name: str, header: list[str] | None) -> Iterator[Record]:

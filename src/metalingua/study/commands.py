@@ -105,7 +105,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _summary(made: "Plan") -> None:
-    from metalingua.study.plan import older, why
+    from metalingua.study.plan import DONE, older, why
     from metalingua.study.telling import duration
 
     states = Counter(each.state for each in made.runs)
@@ -122,6 +122,7 @@ def _summary(made: "Plan") -> None:
         if mine and grid not in waiting:
             one = f"{mine[0].path.name}, {why(made, grid, mine[0])}"
             print(f"{grid}: {len(mine)} kept runs are of an earlier version of the configs, such as {one}")
+    _missing([each for each in made.runs if each.state not in DONE])
     price = made.price()
     if price.runs:
         print(f"About {duration(price.seconds)} of one slot for {price.runs} to do; known from done runs of the same "
@@ -130,6 +131,18 @@ def _summary(made: "Plan") -> None:
         grids = ", ".join(f"{grid}: {count}" for grid, count in price.unknown.items())
         count = sum(price.unknown.values())
         print(f"What {count} to do will cost is not known: no run of their grids is done ({grids})")
+
+
+def _missing(runs: Sequence["Planned"]) -> None:
+    from metalingua.study.missing import missing
+
+    found = missing(each.config for each in runs)
+    if found:
+        stuck = set.union(*(each.configs for each in found.values()))
+        print(f"{len(stuck)} of {len(runs)} to do cannot start:")
+    for said, each in found.items():
+        names = ", ".join(each.corpora[:3]) + (f" and {len(each.corpora) - 3} more" if len(each.corpora) > 3 else "")
+        print(f"  - {said} (NAME: {names}; {len(each.configs)} runs)")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -188,6 +201,7 @@ def _launch(options: argparse.Namespace, group: str, todo: Sequence["Planned"]) 
     from metalingua.study.launch import grouped, launch
     from metalingua.study.telling import telling
 
+    _missing(todo)
     names = telling([each.words for each in todo])
     given = []
     for name, each in zip(names, todo, strict=True):
