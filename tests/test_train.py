@@ -66,6 +66,7 @@ def test_every_run_of_a_multirun_has_its_turn(folder):
     code, out, err = tiny.train(folder, *words, "seed=0,-1,1")
     assert code == 2
     assert "seed is -1: it must be a whole number, at least 0" in err and "Traceback" not in err
+    assert "[1/3] refused: seed=-1: the config has a problem: seed is -1" in out  # when it is met, too
     seeds = [json.loads((run / "result.json").read_text())["seed"] for run in folder.glob("multi/tiny/*")]
     assert sorted(seeds) == [0, 1]
     code, out, err = tiny.train(folder, *words, "seed=0,1")

@@ -219,6 +219,12 @@ def test_a_plan_says_which_files_its_runs_lack(folder, tmp_path):
     code, out, _ = study(folder, "plan", tmp_path, "--outputs", tmp_path)
     assert code == 0 and "1 of 3 to do cannot start:\n  - files.paths: lost.csv: No such file" in out
     assert "task.corpora.NAME.files.paths=[FILE]" in out and "(NAME: chat; 1 runs)" in out
+    code, out, _ = study(folder, "run", tmp_path, "--outputs", tmp_path, "--only", "lost")
+    refused = "CorpusError: corpus chat: files.paths: lost.csv: No such file"
+    assert code == 1 and "1 of 1 to do cannot start" in out and "[1/1] refused: experiment=tiny " in out
+    assert refused in out
+    out = study(folder, "status", tmp_path, "--outputs", tmp_path)[1]
+    assert out.count("started, and nothing is written") == 1 and refused in out
 
 
 def test_what_is_not_there_is_named(folder, tmp_path):

@@ -13,7 +13,7 @@ from tiny import wait_for
 
 from metalingua.result.run import RunDirectory
 from metalingua.study.pool import Job, Pool, Stopped  # noqa: F401 - the scripts take all from here
-from metalingua.study.telling import failures, telling
+from metalingua.study.telling import Telling, brief, failures, telling
 
 HEAD = """
 import os, signal, sys, time
@@ -131,6 +131,18 @@ def test_a_signal_stops_all_and_each_may_write_its_status(tmp_path, number):
     assert process.returncode == 128 + number and "with 2 running" in said
     states = [json.loads((tmp_path / str(i) / "status.json").read_text())["state"] for i in range(2)]
     assert states == ["interrupted"] * 2 and not (tmp_path / "2").exists()
+
+
+def test_a_refusal_is_told_when_it_happens_with_the_first_line_of_why(tmp_path, capsys):
+    says = "print('Reading corpora'); print('\\nCorpusError: no file\\n  - the second line'); sys.exit(2)"
+    jobs = [job(tmp_path, "seed=0", says), done(tmp_path, "seed=1")]
+    outcomes = Pool(slots=1).run(jobs, Telling(2))
+    assert outcomes[0].tail == ["CorpusError: no file", "  - the second line"]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "[1/2] refused: seed=0: CorpusError: no file" and lines[2].startswith("[1/2] started: seed=1")
+    assert brief(["the config has 2 problems:", "  - seed is -1", "  - steps is 0"]) == (
+        "the config has 2 problems: seed is -1"
+    )
 
 
 def test_what_tells_runs_apart_is_what_is_printed():

@@ -216,7 +216,8 @@ def _launch(options: argparse.Namespace, group: str, todo: Sequence["Planned"]) 
 
 
 def _status(options: argparse.Namespace) -> int:
-    from metalingua.study.pool import LOG
+    from metalingua.study.pool import LOG, last_words
+    from metalingua.study.telling import brief
 
     made = planned(options)
     print(made.study.question)
@@ -224,11 +225,15 @@ def _status(options: argparse.Namespace) -> int:
         mine = made.of([grid])
         print(f"{grid}: " + ", ".join(f"{n} {state}" for state, n in Counter(each.state for each in mine).items()))
         for each in mine:
-            if each.state not in ("kept", "done", "to do"):
+            log = each.run.path / LOG
+            if each.state == "to do" and log.is_file():  # refused, or stopped before it wrote a status
+                print(f"  started, and nothing is written: {' '.join(each.words)}: "
+                      f"{brief(last_words(log.read_text(errors='replace')) or ['no word'])}\n    {log}")  # fmt: skip
+            elif each.state not in ("kept", "done", "to do"):
                 said = each.run.status()
                 at = f", step {said['step']}" if "step" in said else ""
                 why = f": {said['message']}" if said.get("message") else ""
-                print(f"  {each.state}{at}: {' '.join(each.words)}{why}\n    {each.run.path / LOG}")
+                print(f"  {each.state}{at}: {' '.join(each.words)}{why}\n    {log}")
     _summary(made)
     return 0
 

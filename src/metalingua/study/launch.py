@@ -56,7 +56,11 @@ def launch(pool: Pool, given: Sequence[tuple[str, tuple[str, ...], DictConfig]])
             f"{len(keys) - distinct} given twice" * (len(keys) > distinct),
             f"{stale} of another commit: rerun=true does them again" * bool(stale)]  # fmt: skip
     print("; ".join(filter(None, said)), flush=True)
-    outcomes = pool.run([job for key, job in jobs.items() if key not in ended], Telling(distinct, len(ended)))
+    tell = Telling(distinct, done)
+    for each in ended.values():
+        if each.state == "refused":
+            tell("ended", each)
+    outcomes = pool.run([job for key, job in jobs.items() if key not in ended], tell)
     ended |= {str(each.job.run.path): each for each in outcomes}
     for outcome in ended.values():
         if outcome.state == "done":

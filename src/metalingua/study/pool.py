@@ -49,7 +49,7 @@ class Outcome:
     seconds: float = 0.0
     starts: int = 0
     reason: str = ""
-    tail: list[str] = field(default_factory=list)  # the last lines of its log, of one that is not done
+    tail: list[str] = field(default_factory=list)  # the last lines of its log, of one that is not done; if refused, why
     score: float | None = None  # on meta-validation, of the run's own learner, of one that is done
 
 
@@ -219,9 +219,15 @@ def _outcome(each: _Running) -> Outcome:
         found.state, found.reason = ("refused" if code == 2 else "failed"), f"exit code {code}"
     with contextlib.suppress(OSError), each.log.open("rb") as log:
         log.seek(each.offset)
-        lines = log.read().decode(errors="replace").splitlines()
-        found.tail = [line for line in lines if line.strip()][-TAIL:]
+        text = log.read().decode(errors="replace")
+        lines = [line for line in text.splitlines() if line.strip()]
+        found.tail = last_words(text)[:TAIL] if found.state == "refused" else lines[-TAIL:]
     return found
+
+
+def last_words(log: str) -> list[str]:
+    """The lines below the last blank one: of a run that is refused, why."""
+    return log.rstrip().rpartition("\n\n")[2].splitlines()
 
 
 @contextlib.contextmanager

@@ -26,9 +26,18 @@ class Telling:
             line = "is in hand of another process; waiting for it"
         else:
             self.ended += 1
+            if outcome.state == "refused" and outcome.tail:
+                print(f"[{self.ended}/{self.total}] refused: {job.name}: {brief(outcome.tail)}", flush=True)
+                return
             took = f" in {duration(outcome.seconds)}" if outcome.seconds else ""
             line = f"{outcome.state}{took}{again}" + (f" ({outcome.reason})" if outcome.reason else "")
         print(f"[{self.ended}/{self.total}] {line}: {job.name}", flush=True)
+
+
+def brief(why: Sequence[str]) -> str:
+    """One line: the first of `why`, and where that only opens a list, what stands first there."""
+    first, *more = why
+    return f"{first} {more[0].strip().removeprefix('- ')}" if first.endswith(":") and more else first
 
 
 def duration(seconds: float) -> str:
