@@ -33,11 +33,11 @@ def table(paths, **how):
 def test_rows_columns_and_intervals_by_hand(kept):
     paths = [kept("a", 5, seed, score) for seed, score in enumerate([0.7, 0.8, 0.9])]
     paths += [kept("a", 16, 0, 0.95), *(kept("b", 5, seed, 0.5) for seed in (0, 1, 2))]
-    # t with 2 degrees of freedom: 4.3027 * 10 / sqrt(3)
+    # t with 2 degrees of freedom: 4.3027 * 10 / sqrt(3), and no accuracy is above 100
     assert table(paths) == [
         "| | IMDb, shots 5 | IMDb, shots 16 |",
         "| --- | ---: | ---: |",
-        "| a · MAML | 80.0 [55.2, 104.8] | 95.0 |",
+        "| a · MAML | 80.0 [55.2, 100.0] | 95.0 |",
         "| b · MAML | 50.0 [50.0, 50.0] | – |",
         "",
         "Test accuracy, %; 95 % t interval over 1 to 3 runs a cell, which differ in seed.<br>",

@@ -85,7 +85,7 @@ def across(
         ordered = [(label, _less(row, found.scores[minus])) for label, row in ordered if label != minus]
     starred, tested = _tested([row for _, row in ordered]) if minus else (set(), [])
     for label, row in ordered:
-        cells = [_cell(row.get(each, {}), minus is not None, found.metric.digits) for each in heads]
+        cells = [_cell(row.get(each, {}), minus is not None, found.metric) for each in heads]
         cells = [text + r"\*" * ((id(row), each) in starred) for text, each in zip(cells, heads, strict=True)]
         lines.append(f"| {label.replace('|', chr(92) + '|')} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *_notes(found, over, minus, mean, tested)]) + "\n"
@@ -183,13 +183,16 @@ def _tested(rows: Sequence[Row]) -> tuple[set[tuple[int, Key]], list[int]]:
     return {place for (place, _), p in zip(cells, adjusted, strict=True) if p <= LEVEL}, [len(v) for _, v in cells]
 
 
-def _cell(mine: Mapping[Key, float], difference: bool, digits: int) -> str:
+def _cell(mine: Mapping[Key, float], difference: bool, metric: Metric) -> str:
+    """`mine` as printed, scaled."""
     if not mine:
         return "–"
-    sign = "+" if difference else ""
+    sign, digits = "+" if difference else "", metric.digits
     if len(mine) == 1:
         return _number(next(iter(mine.values())), sign, digits)
     interval: Interval = mean_over_seeds(list(mine.values()))
+    if not difference:
+        interval = interval.within(*(metric.factor * bound for bound in metric.bounds))
     low, high = (_number(end, sign, digits) for end in (interval.low, interval.high))
     text = f"{_number(interval.estimate, sign, digits)} [{low}, {high}]"
     return f"**{text}**" if difference and interval.excludes_zero else text
