@@ -83,5 +83,5 @@ def test_learners_that_tell_classes_are_refused_and_a_lexicon_that_is_not_there(
     code, out, err = tiny.train(folder, *HOW, *LSTM, *added, "name=refused")
     assert code == 2 and "compare.ridge" in err and "any token may be the answer" in err
     assert "compare.dictionary refuses task.meta_validation.seen, task.meta_test.new: it has no lexicon" in err
-    assert "bilingual_dictionaries.parquet: No such file" in err and "learner.paths=[FILE]" in err
+    assert "bilingual_dictionaries.parquet: No such file" in err and "own, compare.dictionary.paths=[FILE]" in err
     assert " dictionary" not in err[err.index("these can:") :]

@@ -1,6 +1,7 @@
 """What learners cannot do is said before anything is trained, with the names of those that can."""
 
 import fnmatch
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -66,9 +67,11 @@ def refuse_or_go_on(config: Config, tasks: Tasks) -> None:
         )
     keys = {"learner": config["learner"]}
     keys |= {f"compare.{name}": each for name, each in compared.items() if name not in left_out(config)}
-    refusals = [
-        f"{key} {words}" for key, each in keys.items() for words in misfits(build(each), tasks, encoder)
-    ]  # fmt: skip
+    refusals = [  # a learner calls its own keys learner.KEY
+        re.sub(r"(?<![\w.@])learner\.", f"{key}.", f"{key} {words}")
+        for key, each in keys.items()
+        for words in misfits(build(each), tasks, encoder)
+    ]
     if refusals:
         able = [name for name, each in offered(config) if not any(misfits(build(each), tasks, encoder))]
         can = f"of conf/learner, these can: {', '.join(able)}" if able else "no learner of conf/learner can"
