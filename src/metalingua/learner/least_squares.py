@@ -20,4 +20,4 @@ def ridge_weights(features: Tensor, codes: Tensor, penalty: Tensor) -> Tensor:
     gram = x @ x.t() if of_items else x.t() @ x
     gram = gram + penalty.double() * torch.eye(len(gram), dtype=x.dtype, device=x.device)
     weights = x.t() @ torch.linalg.solve(gram, y) if of_items else torch.linalg.solve(gram, x.t() @ y)
-    return weights.to(features.dtype)
+    return weights.to(features.dtype).contiguous()  # solved, it lies by columns: another layout rounds otherwise
