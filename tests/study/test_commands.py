@@ -218,7 +218,7 @@ def test_a_plan_says_which_files_its_runs_lack(folder, tmp_path):
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(given))
     code, out, _ = study(folder, "plan", tmp_path, "--outputs", tmp_path)
     assert code == 0 and "1 of 3 to do cannot start:\n  - files.paths: lost.csv: No such file" in out
-    assert "task.corpora.NAME.files.paths=[FILE]" in out and "(NAME: chat; 1 runs)" in out
+    assert "task.corpora.NAME.files.paths=[FILE]" in out and "(NAME: chat; 1 run)" in out
     code, out, _ = study(folder, "run", tmp_path, "--outputs", tmp_path, "--only", "lost")
     refused = "CorpusError: corpus chat: files.paths: lost.csv: No such file"
     assert code == 1 and "1 of 1 to do cannot start" in out and "[1/1] refused: experiment=tiny " in out

@@ -142,7 +142,7 @@ def _missing(runs: Sequence["Planned"]) -> None:
         print(f"{len(stuck)} of {len(runs)} to do cannot start:")
     for said, each in found.items():
         names = ", ".join(each.corpora[:3]) + (f" and {len(each.corpora) - 3} more" if len(each.corpora) > 3 else "")
-        print(f"  - {said} (NAME: {names}; {len(each.configs)} runs)")
+        print(f"  - {said} (NAME: {names}; {len(each.configs)} run{'s' * (len(each.configs) > 1)})")
 
 
 def _run(options: argparse.Namespace) -> int:
