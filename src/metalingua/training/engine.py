@@ -25,8 +25,9 @@ from metalingua.model.derivative import derivatives
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Asked, Statistics
 from metalingua.task.episode import Episode
+from metalingua.training.device import device_of, settle, wait_for
 from metalingua.training.memory import keep_freed
-from metalingua.training.stack import device_of, placed, stacked_answers, stacked_slopes, wait_for
+from metalingua.training.stack import placed, stacked_answers, stacked_slopes
 
 EpisodeLoss = Callable[[Model, Params, Episode], Tensor]
 AT_ONCE = 64  # episodes judged as one: validation has hundreds, which need not fit into memory together
@@ -99,7 +100,7 @@ class Engine:
         if self.stacks(params, vmaps):
             loss, slopes = stacked_slopes(model, params, episodes, episode_loss, order)
             return _Precomputed.apply(loss, slopes, 1, *params.values())
-        _settle(device := device_of(params))
+        settle(device := device_of(params))
 
         def one(episode: Episode) -> tuple[Tensor, list[Tensor | None]]:
             return slopes_of(model, params, placed(episode, device), episode_loss, order)
@@ -141,7 +142,7 @@ class Engine:
         if vmaps and self.stacks(params, vmaps):  # a baseline that cannot is judged one task at a time
             chunks = [episodes[first : first + AT_ONCE] for first in range(0, len(episodes), AT_ONCE)]
             return [each for chunk in chunks for each in self._judge_stacked(learner, model, params, chunk)]
-        _settle(device := device_of(params))
+        settle(device := device_of(params))
 
         def one(given: Episode) -> Judgement:
             episode = placed(given, device)
@@ -200,14 +201,6 @@ def _settle_kernels() -> None:
         torch.bmm(x.unsqueeze(0), x.unsqueeze(0))
         for function in (torch.exp, torch.log, torch.tanh, torch.sigmoid):
             function(x)
-
-
-@cache
-def _settle(device: torch.device) -> None:
-    """Call an accelerator's linear algebra once from one thread: torch loads the library at the first call, and of two
-    first calls at once one fails ("lazy wrapper should be called at most once")."""
-    if device.type != "cpu":
-        torch.linalg.solve(torch.eye(2, device=device), torch.eye(2, device=device))
 
 
 def localise(model: Model, params: Params, episode: Episode) -> Params:

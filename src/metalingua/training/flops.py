@@ -10,8 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from metalingua.model import native
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode
+from metalingua.training.device import device_of
 from metalingua.training.engine import EpisodeLoss, slopes_of
-from metalingua.training.stack import device_of, placed
+from metalingua.training.stack import placed
 
 ATEN = torch.ops.aten
 

@@ -17,8 +17,9 @@ from metalingua.problem.problem import Asked, Problem
 from metalingua.result.metric import METRICS, Metric
 from metalingua.task.episode import Episode
 from metalingua.task.task import Task
+from metalingua.training.device import device_of
 from metalingua.training.engine import Engine, localise
-from metalingua.training.stack import device_of, placed
+from metalingua.training.stack import placed
 
 CURVE_STEPS = (0, 1, 2, 3, 5, 7, 10, 30, 100)
 LEAST = 10  # steps that a curve goes to; further only where the learner takes more

@@ -31,6 +31,7 @@ from metalingua.task.tasks import Tasks
 from metalingua.text.tokenizer import Tokenizer
 from metalingua.training.checkpoint import Checkpoint, WholeFile, read_weights
 from metalingua.training.data import EpisodeData
+from metalingua.training.device import name_of
 from metalingua.training.engine import Engine
 from metalingua.training.flops import flops
 from metalingua.training.judging import Candidate, choose, curve, judge, peak_memory_mib
@@ -40,7 +41,6 @@ from metalingua.training.module import MetaLearnerModule, SharedParameterModule
 from metalingua.training.processes import Place, Shared, helped, processes
 from metalingua.training.progress import GradientNorms, Progress, say
 from metalingua.training.refusal import refuse_before_reading, refuse_or_go_on
-from metalingua.training.stack import name_of
 from metalingua.training.start import Start
 
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "datasets", "tokenizers", "numpy", "scikit-learn",

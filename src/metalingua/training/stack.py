@@ -17,6 +17,7 @@ from metalingua.model.derivative import derivatives
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode, Examples
 from metalingua.text.batch import Inputs
+from metalingua.training.device import device_of
 
 Run = Callable[[Params, Episode], Any]  # of one task: tensors, in tuples and dicts
 PARTS = ("tokens", "lengths", "frequency", "at", "second")  # of inputs: the tensors that another episode has its own of
@@ -104,25 +105,9 @@ def stacked_answers(
     return [found[place] for place in range(len(episodes))]
 
 
-def device_of(params: Params) -> torch.device:
-    """Where `params` are: all are in one place."""
-    return next(iter(params.values())).device
-
-
 def placed(episode: Episode, device: torch.device) -> Episode:
     """`episode` with its tensors on `device`."""
     return episode if device.type == "cpu" else _with(episode, [each.to(device) for each in _tensors(episode)])
-
-
-def wait_for(device: torch.device) -> None:
-    """Until `device` has done all that it was given: an accelerator is told what to do, and does it later."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-
-
-def name_of(device: torch.device) -> str:
-    """As tables name it: "cpu", or the make of a GPU."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _stacked(places: list[int], episodes: Sequence[Episode], device: torch.device) -> Stack:
