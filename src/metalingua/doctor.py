@@ -125,7 +125,8 @@ def corpora(folder: Path) -> list[Finding]:
 
     found = []
     for file in sorted(folder.glob("*.yaml")):
-        config = OmegaConf.create({"corpus": {"source": "pypi", "cache": "data"}, "it": OmegaConf.load(file)})
+        usual = {"source": "pypi", "own": {"pypi": "files"}, "cache": "data"}
+        config = OmegaConf.create({"corpus": usual, "it": OmegaConf.load(file)})
         if missing := sorted(OmegaConf.missing_keys(config)):
             keys = ", ".join(key.removeprefix("it.") for key in missing)
             found.append(Finding("ok", file.stem, f"for your own texts: give {keys}"))

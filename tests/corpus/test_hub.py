@@ -1,13 +1,21 @@
 """The Hub, as far as it can be tested without one: what is asked of it, and what is said when it does not answer."""
 
+from pathlib import Path
+
 import datasets
 import pytest
+import yaml
+from datasets import ClassLabel, Dataset, Features, List, Value
+from hydra.utils import instantiate
 
 from metalingua.corpus.corpus import Corpus, CorpusError, Unreachable
 from metalingua.corpus.hub import Hub
 from metalingua.corpus.table import Columns
+from metalingua.corpus.tagged import TaggedColumns
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+CONF = Path(__file__).parents[2] / "conf" / "corpus"
+TEXT = Value("string")
 COLUMNS = Columns("content", "label", label_names={0: "negative", 1: "positive"})
 
 
@@ -70,3 +78,60 @@ def test_the_library_itself_offline(tmp_path, monkeypatch):
 def test_only_a_commit_is_a_revision(revision):
     with pytest.raises(CorpusError, match="hub.revision is .* 40 hexadecimal digits"):
         Hub("who/what", revision, "train", COLUMNS)
+
+
+# Data sets of the Hub that our yamls name, as their pages give their features: column -> (feature, values of two rows)
+ANSWERS = [{"text": ["Ada"], "answer_start": [4]}, {"text": ["May"], "answer_start": [3]}]
+ASKED = {"context": (TEXT, ["Now Ada came.", "In May."]), "question": (TEXT, ["Who?", "When?"]),
+         "answers": ({"text": List(TEXT), "answer_start": List(Value("int32"))}, ANSWERS)}  # fmt: skip
+PAIRS = {"sentence1": (TEXT, ["a", "b"]), "sentence2": (TEXT, ["c", "d"])}
+THERE = {
+    "squad": {**ASKED, "title": (TEXT, ["Ada", "May"])},
+    "xquad": ASKED,
+    "stsb": {**PAIRS, "similarity_score": (Value("float32"), [5.0, 2.5])},
+    "clinc150": {"text": (TEXT, ["wake me", "who won"]), "intent": (ClassLabel(names=["alarm", "oos"]), [0, 1])},
+}
+
+
+@pytest.mark.parametrize("name", THERE)
+def test_a_corpus_of_ours_reads_what_the_hub_has(name, tmp_path, monkeypatch):
+    asked = []
+
+    def load_dataset(path, config, **how):
+        asked.append(config)
+        features = Features({column: feature for column, (feature, _) in THERE[name].items()})
+        return Dataset.from_dict({column: values for column, (_, values) in THERE[name].items()}, features)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    settings = yaml.safe_load((CONF / f"{name}.yaml").read_text()) | {"source": "hub", "cache": str(tmp_path)}
+    rows = instantiate(settings, _convert_="all").load().to_list()
+    config = settings["hub"].get("config")
+    names = list(config) if isinstance(config, dict) else [None]
+    assert asked == (list(config.values()) if isinstance(config, dict) else [config])
+    if name == "clinc150":
+        assert rows == [{"text": "wake me", "label": "alarm"}]  # the other is out of scope
+    elif name == "stsb":
+        both = [("a / c", 5.0), ("b / d", 2.5)]
+        assert rows == [{"text": text, "rating": rating, "domain": one} for one in names for text, rating in both]
+    else:
+        assert [row["starts"] for row in rows] == [[4], [3]] * len(names)
+        own = ["Ada", "May"] if name == "squad" else [one for one in names for _ in range(2)]
+        assert [row["domain"] for row in rows] == own
+
+
+def test_numbers_of_classes_are_read_as_names(tmp_path, monkeypatch):
+    tags = List(ClassLabel(names=["O", "B-PER"]))
+    features = Features(tokens=List(TEXT), tags=tags)
+    there = Dataset.from_dict({"tokens": [["Ada", "came"]], "tags": [[1, 0]]}, features)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: there)
+    hub = Hub("who/what", COMMIT, "train", TaggedColumns("tokens", "tags"))
+    (row,) = Corpus("far", "d", "en", "hub", str(tmp_path), "", "", hub=hub).load().to_list()
+    assert row["tags"] == ["B-PER", "O"]
+
+
+def test_a_number_that_is_no_class_stays_a_number(tmp_path, monkeypatch):
+    features = Features(content=TEXT, label=ClassLabel(names=["negative", "positive"]))
+    there = Dataset.from_dict({"content": ["x", "y"], "label": [1, -1]}, features)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: there)
+    with pytest.raises(CorpusError, match=r"1 of 2.*\n.*row 1: label is -1; it can be negative, positive"):
+        corpus(tmp_path, Hub("who/what", COMMIT, "test", Columns("content", "label"))).load()

@@ -38,3 +38,14 @@ def test_the_commit_names_what_runs(checkout):
     assert git(checkout, "rev-parse", "HEAD") != head == commit()  # the code is the same
     (checkout / "src/metalingua/new.py").write_text("")
     assert commit().startswith(f"{head}+") and commit() != f"{head}+{bare}"
+
+
+def test_where_else_a_file_could_come_from_names_no_run():
+    def name(**corpus):
+        blocks = {"files": {"paths": ["mine.csv"]}, "hub": {"path": "who/what"}}
+        return identity.run_hash({"task": {"corpora": {"one": {**blocks, **corpus}}}, "model": {}})
+
+    mine = name(source="files")
+    assert mine == name(source="files", hub=None) == name(source="files", hub={"path": "who/else"})
+    assert mine != name(source="files", files={"paths": ["other.csv"]})
+    assert name(source="hub") not in (mine, name(source="hub", hub={"path": "who/else"}))

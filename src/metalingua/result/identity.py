@@ -18,7 +18,7 @@ Config = Mapping[str, Any]  # of a whole run; plain containers
 
 # What cannot change a result, but for rounding, and so is no part of a run's name
 IRRELEVANT = (
-    "name", "logger", "paths", "rerun", "checkpoint_every", "engine", "corpus.cache",
+    "name", "logger", "paths", "rerun", "checkpoint_every", "engine", "corpus.cache", "corpus.own",
     "model.cache", "model.source.cache", "text.source.cache", "optimizer.fused", "optimizer.foreach",
     *(f"trainer.{key}" for key in ("accelerator", "devices", "strategy", "profiler", "log_every_n_steps",
                                    "enable_model_summary")),
@@ -52,8 +52,12 @@ def run_hash(config: Config, start: str | None = None) -> str:
 
 def irrelevant(config: Config) -> tuple[str, ...]:
     """The keys of `config` that cannot change a result."""
-    caches = [f"task.corpora.{name}.cache" for name in config["task"]["corpora"]]
-    return (*IRRELEVANT, *caches, "model.vectors.cache", "text.vectors.cache")
+    corpora = config["task"]["corpora"]
+    caches = [f"task.corpora.{name}.cache" for name in corpora]
+    # of a corpus that is read from one's own files, where else it could come from
+    others = [f"task.corpora.{name}.{block}" for name, corpus in corpora.items()
+              if (corpus or {}).get("source") == "files" for block in ("pypi", "hub")]  # fmt: skip
+    return (*IRRELEVANT, *caches, *others, "model.vectors.cache", "text.vectors.cache")
 
 
 def encoder_config(config: Config) -> dict[str, Any]:
