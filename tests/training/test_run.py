@@ -158,6 +158,13 @@ def test_a_done_run_is_left_alone_reused_and_reported_when_stale(folder, whole):
     assert code == 0 and "It is stale: corpus books holds other texts now; rerun=true does it again" in out
     corpus.write_text(text)
 
+    # a learner's own file
+    whole_result = (run / "result.json").read_text()
+    (run / "result.json").write_text(json.dumps({**json.loads(whole_result), "files": {"words.csv": "0"}}))
+    code, out, _ = tiny.train(folder, *words)
+    assert code == 0 and "It is stale: words.csv is not there, or holds something else now" in out
+    (run / "result.json").write_text(whole_result)
+
     # other code: told of the main run; where another run needs it, done again
     result = json.loads((multi_task / "result.json").read_text())
     for each in (run, multi_task):

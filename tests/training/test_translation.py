@@ -1,5 +1,7 @@
 """A whole run of translation, of two text files: its scores, the learners that can, and those that cannot."""
 
+import hashlib
+import json
 import random
 
 import numpy as np
@@ -76,6 +78,8 @@ def test_a_run_translates_and_says_how_well(folder, model):
     assert max(chrf, key=chrf.get) == "dictionary"  # it knows the words, though 8 tokens are few
     assert rows["loss"].gt(0).all() and rows["accuracy"].between(0, 1).all()
     assert "| BLEU | chrF |" in (run / "table.md").read_text()
+    checksum = hashlib.sha256((folder / "words.csv").read_bytes()).hexdigest()
+    assert json.loads((run / "result.json").read_text())["files"] == {"words.csv": checksum}
 
 
 def test_learners_that_tell_classes_are_refused_and_a_lexicon_that_is_not_there(folder):

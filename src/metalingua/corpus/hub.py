@@ -45,8 +45,8 @@ class Hub:
         return self.columns.rows(self._records(), labels, rating_range, key="hub")
 
     def _records(self) -> Iterator[Record]:
-        several = self.config if isinstance(self.config, dict) else None
-        for name, config in (several or {"": self.config}).items():
+        several = isinstance(self.config, dict)
+        for name, config in self.config.items() if isinstance(self.config, dict) else [("", self.config)]:
             loaded = self._load(config)
             place = f"{self.path}[{self.split}]" + (f", {config}" if several else "")
             names = {} if getattr(self.columns, "label_names", None) else _class_names(loaded)

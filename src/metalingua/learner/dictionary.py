@@ -144,7 +144,7 @@ class Dictionary(Learner):
         codes      code of a language of a corpus -> what the lexicon calls it, where that is another code
         """
         self.label, self.smoothing = label, smoothing
-        self.paths = [paths] if isinstance(paths, str) else list(paths)
+        self.files = [paths] if isinstance(paths, str) else list(paths)
         self.format, self.encoding, self.codes = format, encoding, dict(codes or {})
 
     def refuses(self, problem: Problem) -> str | None:
@@ -193,7 +193,7 @@ class Dictionary(Learner):
 
     def _lexicon(self, problem: Telling) -> Lexicon:
         source, target = map(self._code, (problem.source, problem.language))
-        return lexicon(tuple(self.paths), self.format, self.encoding, source, target)
+        return lexicon(tuple(self.files), self.format, self.encoding, source, target)
 
     def _code(self, language: str) -> str:
         return self.codes.get(language, _alone(language))

@@ -46,6 +46,7 @@ class Learner:
     own_layers   whether it adds layers to the model, so that the model's outputs alone are not its answers
     vmaps        whether torch.vmap can run many tasks as one: no choice depends on a tensor's values, nothing reads the
                  texts, and gradients are taken by `descent`
+    files        paths of files of the user's that it reads
     label        what tables call it
     tuned        constructor argument to values: every combination is tried on meta-validation, the best one is tested
     """
@@ -63,6 +64,7 @@ class Learner:
     reads_frequency = False
     own_layers = False
     vmaps = False
+    files: Sequence[str] = ()
     label = ""
     tuned: Mapping[str, Sequence[Any]] | None = None
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import importlib.metadata
 import logging
 import os
@@ -10,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas
@@ -268,6 +270,7 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": sys.version.split()[0]},
         "commit": commit(),
         "data": tasks.checksums(),
+        "files": {path: _checksum(path) for learner in entries.values() for path in build(learner).files},
         "leakage": tasks.found,
         "init_from": reading.start and reading.start.about(),
         "text": {"fitted_on": [] if reading.start else sorted(tasks.rules["meta_train"])},
@@ -373,7 +376,15 @@ def stale(run: RunDirectory, cfg: DictConfig) -> str | None:
     for name, checksum in result["data"].items():
         if corpora[name].checksum() != checksum:
             return f"corpus {name} holds other texts now"
+    for path, checksum in result.get("files", {}).items():  # what learners read
+        if not Path(path).is_file() or _checksum(path) != checksum:
+            return f"{path} is not there, or holds something else now"
     return None
+
+
+def _checksum(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
