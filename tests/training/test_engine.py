@@ -153,6 +153,25 @@ def test_workers_have_the_callers_grad_mode():
 
 
 @BOTH_ORDERS
+def test_workers_compute_in_the_callers_precision_and_judge_in_full(order):
+    model, learner, found = tiny_model(), maml(order), []
+    params = {name: value.float() for name, value in tiny_params(model).items()}
+    for rough in (False, True):
+        leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+        with torch.autocast("cpu", torch.bfloat16, enabled=rough):
+            loss = engine_loss(model, leaves, EPISODES, learner)
+            judged = ENGINES[2].judge(learner, model, params, EPISODES)
+        loss.backward()
+        slopes = torch.cat([value.grad.flatten() for value in leaves.values()])
+        found.append((loss.detach(), slopes, [each.statistics for each in judged]))
+    (loss, slopes, judged), (rough_loss, rough_slopes, judged_again) = found
+    assert loss != rough_loss and not torch.equal(slopes, rough_slopes)
+    assert_close(rough_loss, loss, rtol=0.02, atol=0.02)
+    assert torch.cosine_similarity(rough_slopes, slopes, dim=0) > 0.98
+    assert str(judged) == str(judged_again)
+
+
+@BOTH_ORDERS
 def test_training_and_judging_tell_the_model_what_will_be_differentiated(order):
     model = tiny_model()
     params = tiny_params(model)

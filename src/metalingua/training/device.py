@@ -1,6 +1,7 @@
 """The CPU or the accelerator that a run is on."""
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 
 import torch
 
@@ -29,3 +30,10 @@ def settle(device: torch.device) -> None:
     first calls at once one fails ("lazy wrapper should be called at most once")."""
     if device.type != "cpu":
         torch.linalg.solve(torch.eye(2, device=device), torch.eye(2, device=device))
+
+
+def precision(device: torch.device) -> Callable[[], torch.autocast]:
+    """The precision that the caller's thread computes in on `device`, to be entered in another, which does not have it
+    by itself: what `trainer.precision` sets."""
+    kind = device.type
+    return partial(torch.autocast, kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))

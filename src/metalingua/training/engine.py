@@ -25,7 +25,7 @@ from metalingua.model.derivative import derivatives
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Asked, Statistics
 from metalingua.task.episode import Episode
-from metalingua.training.device import device_of, settle, wait_for
+from metalingua.training.device import device_of, precision, settle, wait_for
 from metalingua.training.memory import keep_freed
 from metalingua.training.stack import placed, stacked_answers, stacked_slopes
 
@@ -101,9 +101,11 @@ class Engine:
             loss, slopes = stacked_slopes(model, params, episodes, episode_loss, order)
             return _Precomputed.apply(loss, slopes, 1, *params.values())
         settle(device := device_of(params))
+        asked_for = precision(device)
 
         def one(episode: Episode) -> tuple[Tensor, list[Tensor | None]]:
-            return slopes_of(model, params, placed(episode, device), episode_loss, order)
+            with asked_for():
+                return slopes_of(model, params, placed(episode, device), episode_loss, order)
 
         results = self.map(one, episodes)
         total = {name: torch.zeros_like(value) for name, value in params.items()}
@@ -136,12 +138,14 @@ class Engine:
         """Adapt to every support set and answer its queries, by the same call as in training.
 
         wholly   make answers that are made token by token too (translations), which is slow
-        Where tasks run as one, `adapt_seconds` is a task's share of adapting and answering.
+        In the precision of `params`, whatever `trainer.precision` is. Where tasks run as one, `adapt_seconds` is a task's
+        share of adapting and answering.
         """
         vmaps = learner.vmaps and model.encoder.vmaps
         if vmaps and self.stacks(params, vmaps):  # a baseline that cannot is judged one task at a time
             chunks = [episodes[first : first + AT_ONCE] for first in range(0, len(episodes), AT_ONCE)]
-            return [each for chunk in chunks for each in self._judge_stacked(learner, model, params, chunk)]
+            with torch.autocast(device_of(params).type, enabled=False):
+                return [each for chunk in chunks for each in self._judge_stacked(learner, model, params, chunk)]
         settle(device := device_of(params))
 
         def one(given: Episode) -> Judgement:
