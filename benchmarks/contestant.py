@@ -23,14 +23,15 @@ PRODUCTS = 2  # the better one counts
 Step = Callable[[Sequence[Any]], object]  # over the tasks of one batch
 
 
-def product() -> tuple[Step, list[list[Any]]]:
+def product(w: Workload) -> tuple[Step, list[list[Any]]]:
     """The machine itself: what a large matrix product takes."""
-    left, right = torch.randn(2, PRODUCT, PRODUCT)
+    left, right = torch.randn(2, PRODUCT, PRODUCT, device=w.device)
 
     return lambda tasks: torch.mm(left, right), [[None]]
 
 
 def metalingua(w: Workload, threads: int) -> tuple[Step, list[list[Any]]]:
+    """Episodes stay where the data room makes them: on a GPU the engine moves them, and that is timed."""
     from benchmarks.network import batches, network
     from benchmarks.ours import Ours, episode
 
@@ -39,25 +40,30 @@ def metalingua(w: Workload, threads: int) -> tuple[Step, list[list[Any]]]:
 
 
 def peer(name: str, w: Workload) -> tuple[Step, list[list[Any]]]:
+    """Its tasks are on the device already."""
     from benchmarks.network import batches, network
     from benchmarks.peers import PEERS
 
-    return PEERS[name](w, network(w)).step, list(batches(w, BATCHES))
+    prepared = [[task.to(w.device) for task in batch] for batch in batches(w, BATCHES)]
+    return PEERS[name](w, network(w).to(w.device)).step, prepared
 
 
 def contestant(name: str, w: Workload, threads: int) -> tuple[Step, list[list[Any]]]:
     """How `name` takes a meta-step, and its batches. Raises ImportError or MethodAbsent."""
     if name == "product":
-        return product()
+        return product(w)
     return metalingua(w, threads) if name == "metalingua" else peer(name, w)
 
 
-def seconds(step: Step, tasks: Sequence[Any], repeats: int) -> float:
+def seconds(step: Step, tasks: Sequence[Any], repeats: int, w: Workload) -> float:
     """The fastest of `repeats` steps."""
     found = []
     for _ in range(repeats):
         began = time.perf_counter()
-        step(tasks)
+        with torch.autocast(w.device, torch.bfloat16, enabled=w.precision == "bfloat16"):
+            step(tasks)
+        if w.device == "cuda":  # which has been told what to do, and does it later
+            torch.cuda.synchronize()
         found.append(time.perf_counter() - began)
     return min(found)
 
@@ -71,22 +77,24 @@ def main(name: str, threads: int, w: Workload) -> None:
     from benchmarks.peers import MethodAbsent
 
     torch.set_num_threads(threads)
+    if w.device == "cuda" and not torch.cuda.is_available():
+        return say({"absent": "torch sees no GPU here"})
     try:
         step, batches = contestant(name, w, threads)
     except (ImportError, MethodAbsent) as error:
         return say({"absent": str(error)})
-    before = resident_mib()
-    reset_peak()
-    say({"ready": True})
+    before = resident_mib(w.device)
+    reset_peak(w.device)
+    say({"ready": True, "on": torch.cuda.get_device_name() if w.device == "cuda" else "cpu"})
     steps = count()
     for line in sys.stdin:
         if line.strip() == "warm":
-            step(batches[0][:WARM])
+            seconds(step, batches[0][:WARM], 1, w)
             say({})
             continue
         batch = batches[next(steps) % len(batches)]
-        took = seconds(step, batch, PRODUCTS if name == "product" else 1)
-        say({"seconds": took, "peak_mib": peak_mib() - before})
+        took = seconds(step, batch, PRODUCTS if name == "product" else 1, w)
+        say({"seconds": took, "peak_mib": peak_mib(w.device) - before})
 
 
 if __name__ == "__main__":

@@ -89,6 +89,9 @@ class Task:
     query: Tensor
     query_classes: Tensor
 
+    def to(self, device: str) -> "Task":
+        return Task(*(each.to(device) for each in vars(self).values()))
+
 
 def batches(w: Workload, count: int) -> Iterator[list[Task]]:
     """`count` meta-batches. Token ids are drawn with frequencies that fall as words' do: a few occur over and over."""

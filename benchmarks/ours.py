@@ -27,12 +27,13 @@ class Ours:
     def __init__(self, w: Workload, network: Network, threads: int):
         self.model, self.learner, self.engine = model(w), learner(w), Engine(threads)
         start = translated(dict(network.named_parameters()), w.ways)
-        self.params = {name: value.requires_grad_() for name, value in start.items()}
+        self.params = {name: value.to(w.device).requires_grad_() for name, value in start.items()}
         self.optimizer = torch.optim.Adam(self.params.values(), lr=w.lr, fused=True)
 
     def gradients(self, batch: Sequence[Episode]) -> None:
         self.optimizer.zero_grad()
-        self.engine.loss(self.model, self.params, batch, self.learner.episode_loss, self.learner.order).backward()
+        vmaps, learner = self.learner.vmaps and self.model.encoder.vmaps, self.learner
+        self.engine.loss(self.model, self.params, batch, learner.episode_loss, learner.order, vmaps).backward()
 
     def step(self, batch: Sequence[Episode]) -> None:
         self.gradients(batch)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from benchmarks.growth import AXES, PEER, name_of, peak_mib, points, seconds_a_t
 from benchmarks.growth_figure import LABELS, draw
 from benchmarks.race import OURS, PEERS, ROOT
 from benchmarks.results import Results
-from benchmarks.run import TASKS
+from benchmarks.run import PRECISIONS, TASKS
 from benchmarks.run import THREADS as ALL_THREADS
 from benchmarks.run import name_of as name_of_race
 from benchmarks.workload import WORKLOADS
@@ -71,6 +72,25 @@ def speed(results: Entries) -> str:
     head = ("workload", "tasks", "threads", "tasks/s", "best peer", "ratio", "in the rounds", "share of the product",
             "product, GFLOP/s", "rounds")  # fmt: skip
     return markdown(head, rows)
+
+
+def accelerator(results: Entries) -> str:
+    """As `speed`, on GPUs: what `metalingua` does there, in each precision, beside the best peer in the same."""
+    rows: list[Row] = []
+    for w in WORKLOADS.values():
+        for tasks, precision in product(TASKS, PRECISIONS):
+            here = replace(w, tasks=tasks, device="cuda", precision=precision)
+            if entry := results["accelerator"].get(name_of_race(here, 0)):
+                mine, best = entry["rows"][OURS], entry["rows"][entry["best_peer"]]
+                rows.append((
+                    f"{w.name} {w.title}", entry["race"]["on"], str(tasks), precision,
+                    f"{mine['tasks_per_second']:.1f}", entry["best_peer"], f"{mine['ratio']:.2f}",
+                    f"{mine['ratio_range'][0]:.2f} to {mine['ratio_range'][1]:.2f}", f"{mine['peak_mib']:.0f}",
+                    f"{best['peak_mib']:.0f}", str(entry["rounds"]),
+                ))  # fmt: skip
+    head = ("workload", "on", "tasks", "precision", "tasks/s", "best peer", "ratio", "in the rounds", "MiB",
+            "best peer, MiB", "rounds")  # fmt: skip
+    return markdown(head, rows, words=2)
 
 
 def contestants(results: Entries) -> str:
@@ -149,6 +169,7 @@ TABLES: dict[str, tuple[str, Callable[[Entries], str]]] = {
     "memory": ("speed", memory),
     "speed": ("speed", speed),
     "contestants": ("speed", contestants),
+    "accelerator": ("accelerator", accelerator),
     "growth": ("growth", growth),
     "overhead": ("overhead", overhead),
     "time_to_accuracy": ("time_to_accuracy", time_to_accuracy),

@@ -37,9 +37,14 @@ class Runner:
         )
 
     @cached_property
+    def start(self) -> dict[str, Any]:
+        """What it says once its process has started: "on" which device, or why it is "absent"."""
+        return self._answer()
+
+    @property
     def absent(self) -> str | None:
-        """Why it takes no part, once its process has started; None if it does."""
-        return self._answer().get("absent")
+        """Why it takes no part; None if it does."""
+        return self.start.get("absent")
 
     def ask(self, word: str) -> dict[str, Any]:
         assert self._process.stdin
@@ -64,11 +69,14 @@ class Runner:
 def race(w: Workload, threads: int, names: Sequence[str], *, least: int, most: int, seconds: float) -> dict[str, Any]:
     """Between `least` and `most` rounds, no new one after `seconds`.
 
-    returns  product: seconds of a matrix product, before each round and after the last, so one more than rounds;
-             contestants: name -> seconds of each round, and the peak in MiB; absent: name -> why
+    returns  on: the device; product: seconds of a matrix product, before each round and after the last, so one more
+             than rounds; contestants: name -> seconds of each round, and the peak in MiB; absent: name -> why
+    Raises RaceError where there is no such device.
     """
     with ExitStack() as stack:
         started = [stack.enter_context(Runner(name, w, threads)) for name in ("product", *names)]
+        if started[0].absent:
+            raise RaceError(f"no race on {w.device}: {started[0].absent}")
         absent = {each.name: each.absent for each in started if each.absent}
         product, *runners = [each for each in started if not each.absent]
         for runner in (product, *runners):
@@ -85,4 +93,4 @@ def race(w: Workload, threads: int, names: Sequence[str], *, least: int, most: i
                 found[runner.name]["peak_mib"] = max(found[runner.name]["peak_mib"], answer["peak_mib"])
             products.append(product.ask("step")["seconds"])
             rounds += 1
-    return {"product": products, "contestants": found, "absent": absent}
+        return {"on": product.start["on"], "product": products, "contestants": found, "absent": absent}

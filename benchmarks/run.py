@@ -1,6 +1,8 @@
-"""The races: `python -m benchmarks.run`, or parts, `--only W1 --tasks 4 --threads 1 --rounds 5`."""
+"""The races: `python -m benchmarks.run`, or parts, `--only W1 --tasks 4 --threads 1 --rounds 5`; on a GPU with
+`--device cuda`."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import product
@@ -11,12 +13,15 @@ from benchmarks.results import Results
 from benchmarks.summary import summary
 from benchmarks.workload import WORKLOADS, Workload
 
-TASKS, THREADS = (4, 16), (1, 2)
+TASKS, THREADS = (4, 16), (1, 2)  # on a GPU as many threads as there are cores
+PRECISIONS = ("float32", "bfloat16")
+SECTIONS = {"cpu": "speed", "cuda": "accelerator"}  # of results.json
 LEAST, MOST, SECONDS = 3, 9, 15.0  # rounds of a race; none begins after so many seconds
 
 
 def name_of(w: Workload, threads: int) -> str:
-    return f"{w.name} tasks={w.tasks} threads={threads}"
+    where = f"threads={threads}" if w.device == "cpu" else w.device
+    return f"{w.name} tasks={w.tasks} {where}" + (f" {w.precision}" if w.precision != "float32" else "")
 
 
 def measure(w: Workload, threads: int, rounds: int | None) -> dict[str, Any]:
@@ -40,17 +45,21 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="WORKLOAD")
     parser.add_argument("--tasks", nargs="+", type=int, default=TASKS)
-    parser.add_argument("--threads", nargs="+", type=int, default=THREADS)
+    parser.add_argument("--threads", nargs="+", type=int)
+    parser.add_argument("--device", choices=SECTIONS, default="cpu")
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, help="on a GPU both, else float32")
     parser.add_argument("--rounds", type=int, help=f"exactly so many, instead of {LEAST} to {MOST} by time")
     parser.add_argument("--again", action="store_true", help="measure what is there already")
     options = parser.parse_args(words)
-    results = Results()
-    for only, tasks, threads in product(options.only, options.tasks, options.threads):
-        w = replace(WORKLOADS[only], tasks=tasks)
-        name = name_of(w, threads)
-        if options.again or not results.fresh("speed", name):
-            results.put("speed", name, measure(w, threads, options.rounds))
-        print(line(name, results.all["speed"][name]), flush=True)
+    results, section, on_cpu = Results(), SECTIONS[options.device], options.device == "cpu"
+    threads = options.threads or (THREADS if on_cpu else (len(os.sched_getaffinity(0)),))
+    precisions = options.precision or (PRECISIONS[:1] if on_cpu else PRECISIONS)
+    for only, tasks, workers, precision in product(options.only, options.tasks, threads, precisions):
+        w = replace(WORKLOADS[only], tasks=tasks, device=options.device, precision=precision)
+        name = name_of(w, workers)
+        if options.again or not results.fresh(section, name):
+            results.put(section, name, measure(w, workers, options.rounds))
+        print(line(name, results.all[section][name]), flush=True)
 
 
 if __name__ == "__main__":

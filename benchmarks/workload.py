@@ -11,6 +11,8 @@ class Workload:
     method   "maml": second order; "fomaml": first order; "anil": only the head adapts; "reptile"
     network  "lstm", "transformer" or "cnn", as `network.py` builds them
     vocabulary, size   rows and columns of the embedding table; size is the LSTM's state and the Transformer's width too
+    device, precision  where everybody computes, "cpu" or "cuda", and what torch.autocast makes of it: "float32" (it is
+                       off) or "bfloat16"
     """
 
     name: str
@@ -32,6 +34,8 @@ class Workload:
     feedforward: int = 512
     filters: int = 100
     widths: tuple[int, ...] = (3, 4, 5)  # tokens that a filter of the CNN spans
+    device: str = "cpu"
+    precision: str = "float32"
 
     def token_flops(self) -> float:
         """Multiplications and additions of one token's way through the network, matrix products only."""

@@ -21,7 +21,7 @@ W1 = WORKLOADS["W1"]
 def race(mine, **theirs):
     seconds = {"metalingua": mine, **theirs}
     contestants = {name: {"seconds": [each] * 3, "peak_mib": 100 * each} for name, each in seconds.items()}
-    return {"product": [0.1] * 4, "contestants": contestants, "absent": {}}
+    return {"on": "A card", "product": [0.1] * 4, "contestants": contestants, "absent": {}}
 
 
 def entry(w, threads, found):
@@ -44,7 +44,9 @@ def results():
             "bare_step_seconds": 0.1}  # fmt: skip
     to = {"target": 0.6, "reached": {"metalingua": {"seconds": 4.0, "steps": 20}, "learn2learn": None}}
     stamp = {"cpu": "A processor", "cores": 2, "versions": {"torch": "1", "higher": None}, "commit": "a" * 40}
-    return {"stamps": {"s": stamp}, "speed": speed, "growth": growth, "overhead": {"W2": bare},
+    there = replace(W1, device="cuda", precision="bfloat16")
+    gpu = {name_of_race(there, 9): entry(there, 9, race(0.5, learn2learn=5.0, higher=4.0))}
+    return {"stamps": {"s": stamp}, "speed": speed, "growth": growth, "overhead": {"W2": bare}, "accelerator": gpu,
             "time_to_accuracy": {"main": to}}  # fmt: skip
 
 
@@ -72,6 +74,10 @@ def test_memory_is_compared_with_learn2learn_not_with_the_best(written):
 def test_every_contestant_has_its_numbers_or_a_dash(written):
     assert "| W1 second-order MAML, LSTM | 4 | 1 | 4.0 | 0.8 | 1.0 | – | 100 | 500 | 400 | – |" in written
     assert "| W1 second-order MAML, LSTM | 16 | 2 | 16.0 | 5.3 | – | – |" in written
+
+
+def test_a_gpu_is_named_with_the_precision(written):
+    assert "| W1 second-order MAML, LSTM | A card | 4 | bfloat16 | 8.0 | higher | 8.00 |" in written
 
 
 def test_growth_overhead_and_time(written):

@@ -22,6 +22,7 @@ def asked(monkeypatch):
     class Fake:
         def __init__(self, name, w, threads):
             self.name, self.absent = name, "not there" if name == "gone" else None
+            self.start = {"on": "a device"}
 
         def ask(self, word):
             found.append((self.name, word))
@@ -47,7 +48,7 @@ def test_all_in_turn_with_a_product_before_each_round_and_after_the_last(asked):
     order = [name for name, word in asked if word == "step"]
     assert order == ["product", "metalingua", "slow", "product", "slow", "metalingua", "product", "metalingua", "slow",
                      "product"]  # fmt: skip
-    assert len(found["product"]) == 4
+    assert len(found["product"]) == 4 and found["on"] == "a device"
     assert found["contestants"]["slow"] == {"seconds": [2.0] * 3, "peak_mib": 30.0}
     assert found["absent"] == {"gone": "not there"} and "gone" not in found["contestants"]
 
@@ -63,6 +64,12 @@ def test_the_warm_up_comes_first_and_does_not_count(asked):
 def test_rounds_end_with_the_time_but_not_before_the_least(asked):
     assert len(run(least=2, most=50, seconds=0.0)["product"]) == 3
     assert len(run(least=2, most=5, seconds=60.0)["product"]) == 6
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_the_device_there_is_no_race():
+    with pytest.raises(race.RaceError, match="no race on cuda: torch sees no GPU here"):
+        race.race(replace(W, device="cuda"), 1, ["metalingua"], least=1, most=1, seconds=1.0)
 
 
 def test_a_real_process_that_stops_is_told(monkeypatch):
@@ -87,8 +94,16 @@ def answers(monkeypatch):
 def test_a_contestant_takes_steps_when_asked(answers, key):
     w = replace(W, name=key, method=WORKLOADS[key].method, network=WORKLOADS[key].network, length=6)
     ready, warm, *steps = answers("metalingua", w, "warm", "step", "step")
-    assert ready == {"ready": True} and warm == {} and len(steps) == 2
+    assert ready == {"ready": True, "on": "cpu"} and warm == {} and len(steps) == 2
     assert all(each["seconds"] > 0 for each in steps)
+
+
+@pytest.mark.parametrize("rough", [False, True])
+def test_the_precision_reaches_the_step(rough):
+    seen = []
+    w = replace(W, precision="bfloat16" if rough else "float32")
+    contestant.seconds(lambda _: seen.append((torch.eye(2) @ torch.eye(2)).dtype), [], 1, w)
+    assert seen == [torch.bfloat16 if rough else torch.float32]
 
 
 def test_a_contestant_without_the_method_says_so_and_ends(answers):

@@ -138,8 +138,8 @@ class Engine:
         """Adapt to every support set and answer its queries, by the same call as in training.
 
         wholly   make answers that are made token by token too (translations), which is slow
-        In the precision of `params`, whatever `trainer.precision` is. Where tasks run as one, `adapt_seconds` is a task's
-        share of adapting and answering.
+        In the precision of `params`, whatever `trainer.precision` is. Where tasks run as one, `adapt_seconds` is a
+        task's share of adapting and answering.
         """
         vmaps = learner.vmaps and model.encoder.vmaps
         if vmaps and self.stacks(params, vmaps):  # a baseline that cannot is judged one task at a time
