@@ -7,7 +7,6 @@ once as there are cores, interleaved. Where other processes want the cores too, 
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+from metalingua.machine import cores
 from metalingua.model.frozen import batches
 from metalingua.result.identity import encoder_config
 from metalingua.text.batch import pad
@@ -48,8 +48,7 @@ def main(count: int) -> None:
 def forward(encoder, ids) -> tuple[float, float]:
     """Seconds, and CPU seconds, of the transformers model alone with pooling, a batch a core."""
     began, cpu = perf_counter(), process_time()
-    cores = len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(lambda batch: bare(encoder._base, [ids[i] for i in batch]), batches([len(each) for each in ids])))
     return perf_counter() - began, process_time() - cpu
 

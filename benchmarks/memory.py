@@ -1,38 +1,30 @@
-"""Memory of this process, MiB: of a GPU what torch took there, else where the system says (Linux), NaN elsewhere."""
+"""Memory of this process, MiB: of a GPU what torch took there, else what is resident; NaN where the system does not
+say."""
 
-import os
-from pathlib import Path
+import math
 
 import torch
+
+from metalingua.training.memory import memory_mib, peak_memory_mib, reset_peak_memory
 
 
 def resident_mib(device: str = "cpu") -> float:
     """Now."""
-    if device == "cuda":
-        return torch.cuda.memory_allocated() / 2**20
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return float("nan")
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return torch.cuda.memory_allocated() / 2**20 if device == "cuda" else _said(memory_mib())
 
 
 def reset_peak(device: str = "cpu") -> None:
     """Forget the peak so far."""
     if device == "cuda":
-        return torch.cuda.reset_peak_memory_stats()
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        reset_peak_memory()
 
 
 def peak_mib(device: str = "cpu") -> float:
     """The most since the last reset."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return float("nan")
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), float("nan"))
+    return torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else _said(peak_memory_mib())
+
+
+def _said(found: float | None) -> float:
+    return math.nan if found is None else found

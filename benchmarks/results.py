@@ -3,7 +3,6 @@ there yet."""
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Sequence
 from functools import cache
@@ -11,8 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from metalingua.machine import cores
+from metalingua.result.identity import SOURCES, commit
 from metalingua.result.run import write_atomically
-from metalingua.training.run import commit
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -26,15 +26,15 @@ def stamp() -> dict[str, Any]:
     """What a measurement is of: code, versions, machine."""
     summed = hashlib.sha256()
     for folder, left_out in ((HERE.parent / "src" / "metalingua", ()), (HERE, TELLING)):
-        for path in sorted(folder.rglob("*.py")):
-            if path.name not in left_out:
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in SOURCES and path.name not in left_out:
                 summed.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
     return {
         "commit": commit(),
         "sources": summed.hexdigest()[:12],
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "cpu": cpu(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
     }
 
 

@@ -2,7 +2,6 @@
 `--device cuda`."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import product
@@ -12,6 +11,7 @@ from benchmarks.race import OURS, PEERS, race
 from benchmarks.results import Results
 from benchmarks.summary import summary
 from benchmarks.workload import WORKLOADS, Workload
+from metalingua.machine import cores
 
 TASKS, THREADS = (4, 16), (1, 2)  # on a GPU as many threads as there are cores
 PRECISIONS = ("float32", "bfloat16")
@@ -52,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--again", action="store_true", help="measure what is there already")
     options = parser.parse_args(words)
     results, section, on_cpu = Results(), SECTIONS[options.device], options.device == "cpu"
-    threads = options.threads or (THREADS if on_cpu else (len(os.sched_getaffinity(0)),))
+    threads = options.threads or (THREADS if on_cpu else (cores(),))
     precisions = options.precision or (PRECISIONS[:1] if on_cpu else PRECISIONS)
     for only, tasks, workers, precision in product(options.only, options.tasks, threads, precisions):
         w = replace(WORKLOADS[only], tasks=tasks, device=options.device, precision=precision)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "src" / "metalingua"
 FLOORS = [  # from the ground up; rooms of one floor do not import each other
-    {"error"},
+    {"error", "machine"},
     {"limit", "signature", "composition"},
-    {"check", "text", "result"},
-    {"problem"},  # judges inputs by metrics
+    {"text", "result"},
+    {"check", "problem"},  # problems judge inputs by metrics
     {"corpus"},  # asks problems what a valid label is
     {"task", "doctor", "study"},
     {"model"},  # reads inputs, and knows problems

@@ -261,7 +261,7 @@ class Plain(Forked):
 
 def metalingua(folder, *words, **env):
     """`python -m metalingua WORDS` in a checkout, of the checkout's own sources."""
-    given = {"PYTHONPATH": str(folder / "src"), "WANDB_MODE": "disabled", **env}
+    given = {"PYTHONPATH": str(folder / "src"), "WANDB_MODE": "offline", **env}
     return Forked(folder, _command, [str(word) for word in words], given).end(400)
 
 

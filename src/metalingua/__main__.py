@@ -13,13 +13,13 @@ FORMATS = ("terminal", "markdown", "csv", "latex")
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do what `words` ask for and return the exit code: 0, 1 for an unhealthy environment, 2 for a UserError."""
+    """Do what `words` ask for and return the exit code: 0, 1 for an unhealthy environment; a UserError's own, or 2."""
     options = _parser().parse_args(words)
     try:
         return options.do(options)
     except UserError as error:
         print(error, file=sys.stderr)
-        return 2
+        return getattr(error, "exit_code", 2)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,14 +1,10 @@
 """Refuses a config that cannot mean what it says: every problem in one message, before any data is read."""
 
 import difflib
-import netrc
-import os
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
@@ -16,6 +12,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from metalingua import limit
 from metalingua.error import UserError
 from metalingua.limit import Above, AtLeast, AtMost, Below, OneOf, complaint, evaluated, shown
+from metalingua.result.wandb import has_key
 from metalingua.signature import NoTarget, Signature, read
 
 Config = dict[str, Any]  # resolved: plain dicts, lists and scalars, and BROKEN
@@ -490,22 +487,11 @@ def a_name_is_one_folder(cfg: Config) -> Iterator[str]:
 
 
 def online_has_a_key(cfg: Config) -> Iterator[str]:
-    if _at(cfg, "logger.mode") == "online" and not has_wandb_key():
+    if _at(cfg, "logger.mode") == "online" and not has_key():
         yield (
             "logger.mode is online: W&B needs a key, and neither WANDB_API_KEY nor the netrc file has one; "
             "run `wandb login`, or set logger.mode to auto, offline or disabled"
         )
-
-
-def has_wandb_key() -> bool:
-    """Whether W&B can sign in without asking: a key in the environment or in the netrc file."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname
-    try:
-        return netrc.netrc(os.environ.get("NETRC") or Path.home() / ".netrc").authenticators(host or "") is not None
-    except (OSError, RuntimeError, netrc.NetrcParseError):  # no file, no home, no sense in it
-        return False
 
 
 rules: list[Callable[[Config], Iterator[str]]] = [

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import netrc
 import os
 import platform
 import shutil
@@ -11,7 +10,8 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+
+from metalingua.result.wandb import wanted
 
 GIB = 2**30
 
@@ -147,20 +147,8 @@ def corpora(folder: Path) -> list[Finding]:
 
 def wandb_mode(environment: Mapping[str, str], home: Path) -> Finding:
     """The W&B mode that a run with default settings gets. Whether there is a key is looked at, never the key."""
-    if asked := environment.get("WANDB_MODE"):
-        return Finding("ok", asked, "WANDB_MODE says so")
-    if environment.get("WANDB_API_KEY"):
-        return Finding("ok", "online", "WANDB_API_KEY is set")
-    host = urlsplit(environment.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    file = Path(environment.get("NETRC", home / ".netrc"))
-    try:
-        if host in netrc.netrc(file).hosts:
-            return Finding("ok", "online", f"{file} has an entry for {host}")
-    except OSError:
-        pass
-    except netrc.NetrcParseError as error:
-        return Finding("note", "offline", f"{file} cannot be read: {error.msg}, line {error.lineno}")
-    return Finding("ok", "offline", "no key; `wandb login` or WANDB_API_KEY make it online, WANDB_MODE decides")
+    mode, why = wanted(environment, home)
+    return Finding("ok", mode, why)
 
 
 _LOOK_FOR_DEVICES = """

@@ -158,10 +158,10 @@ def read_run(path: Path, name: str | None = None) -> Learned:
     config: Config = _from_there({**found, "compare": found["compare"] or {}}, _root(path, found))  # type: ignore
     try:
         settings = json.loads(run.result.read_text(encoding="utf-8"))["settings"]
-        tokenizer = (path / "tokenizer.json").read_text(encoding="utf-8")
-        weights = read_weights(best)
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        tokenizer = run.tokenizer.read_text(encoding="utf-8")
+    except (OSError, KeyError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}; do the run again (rerun=true)") from error
+    weights = read_weights(best)
     entries, own = learners(config), learner_name(config["learner"])
 
     def lacks(each: str) -> str | None:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,8 +47,10 @@ def predict(
                 raise UserError(f"--output is {output}, which is read: name another file")
             source = sys.stdin.buffer if texts == "-" else opened.enter_context(_opened(Path(texts), "rb"))
             estimator = _ready(run, rows, learner, ratings, order)
+            batches = _batches(source, "standard input" if texts == "-" else texts)
+            first = next(batches)  # what is refused is refused before --output is opened, which empties it
             target = opened.enter_context(_opened(output, "w")) if output else _stdout()
-            blank = _answer(estimator, _batches(source, "standard input" if texts == "-" else texts), target, format)
+            blank = _answer(estimator, chain([first], batches), target, format)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -80,6 +83,11 @@ def _ready(run: Path, rows: Any, learner: str | None, ratings: bool, order: Sequ
             estimator.fit(*rows)
     if not hasattr(estimator, "problem_"):
         raise UserError("--support is missing: name a file of labelled texts to adapt to, csv, tsv, jsonl or parquet")
+    if estimator.learned.build().transductive:
+        raise UserError(
+            f"learner {estimator.learned.name} answers a text by those beside it, so a stream has no one answer: "
+            "predict all texts at once, metalingua.load(run).fit(...).predict(texts), or choose another --learner"
+        )
     return estimator
 
 
@@ -173,11 +181,6 @@ def _lines(data: bytes, name: str, line: int) -> list[str]:
 def _answer(estimator: Any, batches: Iterator[list[str]], target: IO[str], format: str) -> int:
     """Write a line a text, each batch at once. Returns how many were blank."""
     rates, blank = not hasattr(estimator, "classes_"), 0
-    if estimator.learned.build().transductive:
-        raise UserError(
-            f"learner {estimator.learned.name} answers a text by those beside it, so a stream has no one answer: "
-            "predict all texts at once, metalingua.load(run).fit(...).predict(texts), or choose another --learner"
-        )
     for number, texts in enumerate(batches):
         if format == "csv" and number == 0:
             _put(target, [["text", "rating"] if rates else ["text", "label", "probability"]])

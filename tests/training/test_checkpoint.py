@@ -52,7 +52,7 @@ def test_best_is_the_earliest_of_equals_and_last_is_never_amid_a_validation(make
     trainer.train([0.5, 0.7, 0.7, 0.6])
     assert [step for step, name in trainer.saved if name == "best.ckpt"] == [4, 8]
     assert [step for step, name in trainer.saved if name == "last.ckpt"] == [2, 4, 6, 8, 10, 12, 14, 16]
-    assert torch.load(keeper.best_path, weights_only=True)["global_step"] == 8
+    assert torch.load(keeper.run.best, weights_only=True)["global_step"] == 8
     assert torch.load(keeper.last_path, weights_only=True)["callbacks"]["Checkpoint"]["best"] == {
         "score": pytest.approx(0.7), "step": 8,
     }  # fmt: skip
@@ -112,7 +112,7 @@ def test_only_what_the_same_code_and_data_made_is_gone_on_from(make):
     assert make()[0].resume() == (4, False)
     other, _ = make(made_of={**MADE_OF, "data": {"chat": "other"}})
     assert other.resume() == (0, True)
-    assert not keeper.last_path.exists() and not keeper.best_path.exists()
+    assert not keeper.last_path.exists() and not keeper.run.best.exists()
 
 
 def test_weights_that_are_not_finite_are_not_saved(make):

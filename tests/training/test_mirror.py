@@ -88,6 +88,17 @@ def test_auto_follows_the_key(no_key, monkeypatch):
     assert Wandb("disabled", "p").mode == "disabled"
 
 
+@pytest.mark.parametrize(("said", "mode"), [("disabled", "disabled"), ("offline", "offline"), ("dryrun", "offline"),
+                                            ("online", "online"), ("onlin", "offline")])  # fmt: skip
+def test_what_the_environment_says_goes_before_a_key(no_key, monkeypatch, said, mode):
+    from metalingua.training.mirror import Wandb
+
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setenv("WANDB_MODE", said)
+    assert Wandb("auto", "p").mode == mode
+    assert Wandb("offline", "p").mode == "offline"  # logger.mode is this run's own word
+
+
 def test_tensorboard_has_the_scalars_of_training(folder):
     words = ["logger=tensorboard", "compare=null", "reference=[]", f"paths.outputs={folder}/board"]
     code, _, err = tiny.train(folder, *words)

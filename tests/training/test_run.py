@@ -136,6 +136,12 @@ def test_another_seed_gives_other_bits(folder, whole):
         assert other[part] != whole["multi_task"][part]
 
 
+def test_a_runs_peak_is_the_most_of_all_it_did(whole, folder):
+    result = json.loads((tiny.runs(folder / "whole")["maml"] / "result.json").read_text())
+    each = [about["peak_memory_mib"] for about in result["settings"].values()]
+    assert result["cost"]["peak_memory_mib"] >= max(each) > 50
+
+
 def test_a_done_run_is_left_alone_reused_and_reported_when_stale(folder, whole):
     outputs, words = folder / "whole", [*COMPARE, f"paths.outputs={folder}/whole"]
     run = tiny.runs(outputs)["maml"]

@@ -78,7 +78,7 @@ class ParallelColumns(Columns):
                 + "\n  ".join(faults[:SHOWN]) + more
             )  # fmt: skip
         if not texts:
-            raise CorpusError(f"{key}: no row with {self.keep} ({key}.columns.keep); at least one is needed")
+            raise self.nothing(key)
         yield {"text": texts, "target": targets, "target_language": [self.target_language] * len(texts)}
 
 

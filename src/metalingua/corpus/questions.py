@@ -75,7 +75,7 @@ class QuestionColumns(Columns):
                 + f"; {key}.columns.misplaced=drop leaves out those whose answer is not in its context" * amiss
             )  # fmt: skip
         if not made["text"]:
-            raise CorpusError(f"{key}: no row with {self.keep} ({key}.columns.keep); at least one is needed")
+            raise self.nothing(key)
         yield made
 
     def _fault(self, values: Mapping[str, Any]) -> str:

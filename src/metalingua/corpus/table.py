@@ -254,7 +254,7 @@ class Columns:
             if not fault and target:
                 raw = record.values.get(getattr(self, target))
                 value, fault = self._label(raw, labels) if labels else _rating(raw, rating_range or [])
-            if not fault and self.domain and not _raw(domain := record.values.get(self.domain) or ""):
+            if not fault and self.domain and not as_text(domain := record.values.get(self.domain) or ""):
                 fault = f"{self.domain} is {domain!r}; every text must have a domain"
             if fault:
                 bad += 1
@@ -265,7 +265,7 @@ class Columns:
                 if target:
                     made[target].append(value)
                 if self.domain:
-                    made["domain"].append(_raw(domain))
+                    made["domain"].append(as_text(domain))
                 if len(made["text"]) == BATCH:
                     yield made
                     made = {column: [] for column in made}
@@ -276,17 +276,21 @@ class Columns:
                 + f"\nmend these rows, or {key}.columns, labels or rating_range of this corpus"
             )  # fmt: skip
         if not seen:
-            which = f" with {self.keep} ({key}.columns.keep)" if self.keep else ""
-            which += f" without {self.leave_out} ({key}.columns.leave_out)" if self.leave_out else ""
-            raise CorpusError(f"{key}: no row{which}; at least one is needed")
+            raise self.nothing(key)
         if made["text"]:
             yield made
+
+    def nothing(self, key: str) -> CorpusError:
+        """What is said where no row is left."""
+        which = f" with {self.keep} ({key}.columns.keep)" if self.keep else ""
+        which += f" without {self.leave_out} ({key}.columns.leave_out)" if self.leave_out else ""
+        return CorpusError(f"{key}: no row{which}; at least one is needed")
 
     def keeps(self, record: Record) -> bool:
         """Whether `keep` and `leave_out` want it."""
         values = record.values
-        wanted = all(_raw(values.get(column)) == value for column, value in self.keep.items())
-        return wanted and not any(_raw(values.get(column)) == value for column, value in self.leave_out.items())
+        wanted = all(as_text(values.get(column)) == value for column, value in self.keep.items())
+        return wanted and not any(as_text(values.get(column)) == value for column, value in self.leave_out.items())
 
     def _check_columns(self, record: Record, target: str | None, key: str) -> None:
         wanted = {f"columns.{target}": getattr(self, target)} if target else {}
@@ -315,7 +319,7 @@ class Columns:
         return BETWEEN.join(map(str, parts)), ""
 
     def _label(self, raw: Any, labels: list[str]) -> tuple[str, str]:
-        value = _raw(raw)
+        value = as_text(raw)
         if self.label_names is not None:
             if value not in self.label_names:
                 return "", f"label is {raw!r}; columns.label_names has {', '.join(self.label_names)}"
@@ -323,7 +327,7 @@ class Columns:
         return value, "" if value in labels else f"label is {raw!r}; it can be {', '.join(labels)}"
 
 
-def _raw(value: Any) -> str:
+def as_text(value: Any) -> str:
     # a column of whole numbers becomes one of floats where a value is missing: 1.0 is still label 1
     whole = isinstance(value, float) and value.is_integer()
     return str(int(value) if whole else value).strip()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from metalingua.corpus.corpus import CorpusError
-from metalingua.corpus.table import SHOWN, Record
+from metalingua.corpus.table import SHOWN, Record, as_text
 from metalingua.limit import OneOf, limited
 
 BLANK = "_"  # in place of blanks within a word, and of a word that is nothing else
@@ -106,7 +106,7 @@ class TaggedColumns:
 
     def _kept(self, record: Record) -> bool:
         def has(column: str, value: str) -> bool:
-            return str(record.values.get(column)).strip() == value
+            return as_text(record.values.get(column)) == value
 
         return all(has(*each) for each in self.keep.items()) and not any(has(*each) for each in self.leave_out.items())
 

@@ -1,6 +1,5 @@
 """Features that nothing tunes: worked out once for every text, kept on disk, shared by runs and processes."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from metalingua.corpus.atomic import whole_file
 from metalingua.error import UserError
+from metalingua.machine import cores
 
 Item: TypeAlias = "str | np.ndarray"  # a text as an encoder reads it: itself, or its token ids
 Encode = Callable[[Sequence[Item]], np.ndarray]  # to [items, size] float32
@@ -139,8 +139,7 @@ def _key(item: Item) -> bytes:
 def _workers() -> Iterator[ThreadPoolExecutor]:
     """A thread a core of this process, one batch each: where cores are busy, one batch on all of them waits for the
     slowest at every product, and takes up to three times as long."""
-    cores = len(os.sched_getaffinity(0))
-    pool = ThreadPoolExecutor(cores, "features", initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(cores(), "features", initializer=torch.set_num_threads, initargs=(1,))
     try:
         yield pool
     finally:

@@ -24,6 +24,7 @@ IRRELEVANT = (
                                    "enable_model_summary")),
 )  # fmt: skip
 
+SOURCES = (".py", ".c")  # of what is code
 KEY = "model.init_from"
 _RUN = "give the folder of a done run, outputs/NAME/HASH"
 WAY_OUT = {KEY: f"{_RUN}, or set model.init_from=null", "RUN": _RUN}  # by what names the run
@@ -73,7 +74,7 @@ def digest(path: str) -> str:
 def best_checkpoint(path: str, key: str = KEY) -> Path:
     """The checkpoint of the done run at `path`, which `key` names. Raises UserError if there is none."""
     run = RunDirectory(path)
-    best = run.checkpoints / "best.ckpt"
+    best = run.best
     state = run.status().get("state")
     if state is None:
         gap = "there is no run"
@@ -117,7 +118,7 @@ def commit() -> str:
     of the sources where they differ from it; that checksum alone outside a git checkout."""
     package = Path(__file__).parents[1]
     sources = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted(path for path in package.rglob("*") if path.suffix in SOURCES):
         sources.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
     summed = sources.hexdigest()[:12]
     try:

@@ -58,6 +58,8 @@ class RunDirectory:
         self.episodes = self.path / "episodes.parquet"
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
+        self.best = self.checkpoints / "best.ckpt"  # what is tested
+        self.tokenizer = self.path / "tokenizer.json"
         self.figures = self.path / "figures"
         self.table = self.path / "table.md"
         self._running_since: float | None = None  # monotonic seconds of this process's last status write while running

@@ -1,9 +1,41 @@
 """Weights & Biases, which mirrors what the files hold: one W&B run of a run, and one of a study's pages."""
 
+import netrc
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+MODES = {"online": "online", "offline": "offline", "disabled": "disabled", "dryrun": "offline"}  # of WANDB_MODE
+
+
+def wanted(environment: Mapping[str, str] = os.environ, home: Path | None = None) -> tuple[str, str]:
+    """The mode that is taken where none is asked for, and why: what WANDB_MODE says ("offline" where that is nothing
+    that is known here: then nothing is sent), else online where W&B has a key, else offline."""
+    if said := environment.get("WANDB_MODE"):
+        return MODES.get(said, "offline"), "WANDB_MODE says so" if said in MODES else f"WANDB_MODE is {said}"
+    key = _key(environment, home)
+    return ("online", key) if key else (
+        "offline", "no key; `wandb login` or WANDB_API_KEY make it online, WANDB_MODE decides")  # fmt: skip
+
+
+def has_key() -> bool:
+    """Whether W&B can sign in without asking."""
+    return _key(os.environ, None) is not None
+
+
+def _key(environment: Mapping[str, str], home: Path | None) -> str | None:
+    """Where W&B has a key, which is not looked at: in the environment, or in the netrc file."""
+    if environment.get("WANDB_API_KEY"):
+        return "WANDB_API_KEY is set"
+    host = urlsplit(environment.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
+    try:
+        file = Path(environment.get("NETRC") or (home or Path.home()) / ".netrc")
+        return f"{file} has an entry for {host}" if netrc.netrc(file).authenticators(host) else None
+    except (OSError, RuntimeError, netrc.NetrcParseError):  # no file, no home, no sense in it
+        return None
 
 
 def opened(mode: str, folder: Path, **identity: Any) -> Any:

@@ -311,10 +311,14 @@ def _search(options: argparse.Namespace) -> int:
 def _clean(options: argparse.Namespace) -> int:
     made = planned(options)
     gone = [each for each in made.runs if each.run.path.is_dir() and (options.all or each.state == "kept")]
-    busy = [each for each in gone if each.run.busy]
-    gone = [each for each in gone if each not in busy]
-    for each in busy:
-        print(f"left alone, a process works on it: {each.run.path}")
+    # only a run in outputs has parameters: what others start from stays
+    starts = {word.partition("=@")[2] for lines in made.study.grids.values() for line in lines for word in line}
+    spared = {"a process works on it": [each for each in gone if each.run.busy],
+              "others start from it": [each for each in gone if each.grid in starts and not options.all]}  # fmt: skip
+    for why_not, those in spared.items():
+        for each in those:
+            print(f"left alone, {why_not}: {each.run.path}")
+    gone = [each for each in gone if not any(each in those for those in spared.values())]
     size = sum(file.stat().st_size for each in gone for file in each.run.path.rglob("*") if file.is_file())
     for each in gone:
         print(f"{'deleted' if options.yes else 'would delete'}: {each.run.path}")

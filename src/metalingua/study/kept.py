@@ -31,9 +31,7 @@ def kept_in(folder: Path) -> list[Kept]:
     for file in sorted(folder.glob("*/result.json")):
         try:
             result = read_result(file.parent)
-            config = yaml.load(
-                (file.parent / "config.yaml").read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-            )
+            config = config_at(file.parent)
             start = (result.get("init_from") or {}).get("sha256")
             found.append(Kept(file.parent, run_hash(config, start), config, str(result.get("commit", "unknown"))))
         except (KeyError, TypeError, AttributeError, UserError) as error:

@@ -55,7 +55,7 @@ class Planned:
     @property
     def weights(self) -> Path:
         """The parameters that another run may start from; only a run in outputs has them, never a kept one."""
-        return self.run.checkpoints / "best.ckpt"
+        return self.run.best
 
     @property
     def found(self) -> Path | None:

@@ -1,7 +1,6 @@
 """`metalingua study table`, `report` and `compare`: what the runs that are done say."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -76,13 +75,12 @@ def report(options: argparse.Namespace) -> int:
 
 def _send(options: argparse.Namespace, study: str, kind: str, files: Sequence[Path], runs: Iterable[Path]) -> None:
     """`files` go to W&B as an artifact that names the `runs` behind it."""
-    from metalingua.check import has_wandb_key
     from metalingua.result.run import read_result
     from metalingua.result.source import source
-    from metalingua.result.wandb import send
+    from metalingua.result.wandb import send, wanted
 
-    mode = os.environ.get("WANDB_MODE") or ("online" if has_wandb_key() else "offline")
-    if mode not in ("online", "offline"):
+    mode, _ = wanted()
+    if mode == "disabled":
         raise UserError(f"--wandb: WANDB_MODE is {mode}; leave --wandb out, or set WANDB_MODE to online or offline")
     facts = source([read_result(path) for path in dict.fromkeys(runs)]).columns
     folder = outputs(options) / "studies" / study / "wandb" / kind

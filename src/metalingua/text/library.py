@@ -12,10 +12,16 @@ from metalingua.text.pairs import Pair, pairs
 PAD, UNKNOWN, MASK = "[PAD]", "[UNK]", "[MASK]"  # of those that are learned: ids 0, 1 and, if there is one, 2
 
 
+def beginning(text: str, most: int) -> str:
+    """The first `most` runs of letters without spaces, a space between them."""
+    return " ".join(text.split(None, most)[:most])
+
+
 class LibraryTokenizer:
     """One around `_tokenizer`, the library's. What is learned or read, and how texts are encoded, is its own."""
 
     _tokenizer: Tokenizer
+    cut = 0
 
     @property
     def vocabulary(self) -> dict[str, int]:

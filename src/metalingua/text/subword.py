@@ -28,8 +28,6 @@ class SubwordTokenizer(LibraryTokenizer):
                a word of its own, the longest known piece first; pieces that go on with a word are marked "##". A word
                with a letter that meta-training text lacks is "[UNK]" as a whole.
     mask       whether there is "[MASK]", as pre-training tasks need
-
-    `cut` counts the texts encoded that were longer than `max_length` tokens.
     """
 
     @limited("text")
@@ -39,7 +37,7 @@ class SubwordTokenizer(LibraryTokenizer):
         algorithm: Annotated[str, OneOf("bpe", "wordpiece")],
         mask: bool = True,
     ):
-        self.size, self.algorithm, self.cut = size, algorithm, 0
+        self.size, self.algorithm = size, algorithm
         self._specials = [PAD, UNKNOWN, *([MASK] * mask)]
         self._tokenizer = self._bpe() if algorithm == "bpe" else self._wordpiece({UNKNOWN: 1})
 

@@ -12,6 +12,7 @@ class Tokenizer(Protocol):
     """What conf/text builds: texts to token ids. Id 0 stands where a batch is padded: no text's length counts it."""
 
     size: int  # rows of an embedding table for its ids
+    cut: int  # texts encoded so far that were longer than `max_length` tokens
 
     def fit(self, texts: Iterable[str]) -> "Tokenizer":
         """Learn from meta-training text, if there is anything to learn."""

@@ -1,7 +1,6 @@
 """Words: the article's tokenizer, a vocabulary of the most frequent words (the rest is one unknown word)."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -10,7 +9,7 @@ from tokenizers.models import WordLevel
 from tokenizers.trainers import WordLevelTrainer
 
 from metalingua.limit import AtLeast, limited
-from metalingua.text.library import MASK, PAD, UNKNOWN, LibraryTokenizer
+from metalingua.text.library import MASK, PAD, UNKNOWN, LibraryTokenizer, beginning
 
 WORD = r"[\p{L}\p{M}\p{N}]+(?:['’][\p{L}\p{M}\p{N}]+)*|[^\s\p{L}\p{M}\p{N}]+"
 
@@ -38,12 +37,7 @@ class WordTokenizer(LibraryTokenizer):
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text's first `max_length` words, int32 [length]; a text without words is one unknown word."""
         self._tokenizer.enable_truncation(max_length)
-        # a piece between spaces holds at least one word, so what lies beyond `max_length` pieces is never read
-        encoded = self._tokenizer.encode_batch([" ".join(text.split(None, max_length)[:max_length]) for text in texts])
+        # a piece between spaces holds at least one word: of what lies beyond, one shows that there is more
+        encoded = self._tokenizer.encode_batch([beginning(text, max_length + 1) for text in texts])
+        self.cut += sum(bool(each.overflowing) for each in encoded)
         return [np.array(each.ids or [1], dtype=np.int32) for each in encoded]
-
-    @classmethod
-    def load(cls, path: Path) -> "WordTokenizer":
-        """The tokenizer of a run, from its tokenizer.json."""
-        tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
-        return cls(size=max(3, tokenizer.get_vocab_size())).from_json(tokenizer.to_str())

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from metalingua.limit import AtLeast, limited
-from metalingua.text.library import LibraryTokenizer
+from metalingua.text.library import LibraryTokenizer, beginning
 from metalingua.text.vectors import VectorsError
 
 PIECES = "wordllama/tokenizers/l2_supercat_tokenizer_config.json"
@@ -109,6 +109,7 @@ class WordllamaTokenizer(LibraryTokenizer):
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text's first `max_length` pieces, int32 [length]; a text without any is the one piece "<s>"."""
         self._tokenizer.enable_truncation(max_length)
-        # a run without spaces is one piece or more, so what lies beyond `max_length` of them is never read
-        encoded = self._tokenizer.encode_batch([" ".join(text.split(None, max_length)[:max_length]) for text in texts])
+        # a run without spaces is one piece or more: of what lies beyond, one shows that there is more
+        encoded = self._tokenizer.encode_batch([beginning(text, max_length + 1) for text in texts])
+        self.cut += sum(bool(each.overflowing) for each in encoded)
         return [np.array(each.ids or [START], dtype=np.int32) for each in encoded]

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from metalingua.error import UserError
 from metalingua.result.run import RunDirectory, RunError, write_atomically
 from metalingua.training.module import Diverged
 
@@ -49,10 +50,6 @@ class Checkpoint(pl.Callback):
     def last_path(self) -> Path:
         return self.run.checkpoints / "last.ckpt"
 
-    @property
-    def best_path(self) -> Path:
-        return self.run.checkpoints / "best.ckpt"
-
     def resume(self) -> tuple[int, bool]:
         """The step to go on from, and whether checkpoints of other code or data had to go."""
         if self.last_path.exists():
@@ -75,7 +72,7 @@ class Checkpoint(pl.Callback):
         """best.ckpt of a module that has nothing to train: its fresh parameters."""
         content = io.BytesIO()
         torch.save({"state_dict": module.state_dict()}, content)
-        write_atomically(self.best_path, content.getvalue())
+        write_atomically(self.run.best, content.getvalue())
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -114,7 +111,7 @@ class Checkpoint(pl.Callback):
         self.history.append((trainer.global_step, self.seconds, score))
         if score > self.best["score"]:
             self.best = {"score": score, "step": trainer.global_step}
-            self._save(trainer, self.best_path)
+            self._save(trainer, self.run.best)
         self._save(trainer, self.last_path)  # with the new best in it
         self._since = time.monotonic()
 
@@ -129,6 +126,9 @@ class Checkpoint(pl.Callback):
 
 
 def read_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
-    """The parameters in a checkpoint, by their dotted names, on `device`."""
-    state = torch.load(path, map_location=device, weights_only=True)["state_dict"]
+    """The parameters in a checkpoint, by their dotted names, on `device`. Raises UserError where it is damaged."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)["state_dict"]
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path} cannot be read: {error}; do its run again (rerun=true)") from error
     return {name.removeprefix("weights.").replace("/", "."): value for name, value in state.items()}

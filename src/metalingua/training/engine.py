@@ -6,7 +6,6 @@ Results and gradients are put together in task order, so the number of threads c
 On an accelerator tasks run as one, by torch.vmap (`metalingua.training.stack`), where learner and encoder can.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch import Tensor
 from metalingua.error import UserError
 from metalingua.learner.learner import Learner
 from metalingua.limit import AtLeast, OneOf, limited
+from metalingua.machine import cores
 from metalingua.model.derivative import derivatives
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Asked, Statistics
@@ -59,7 +59,7 @@ class Engine:
     ):
         keep_freed()
         torch.set_num_threads(1)  # of the main thread: helpers of its own would spin beside the workers
-        self.threads, self.batching = threads or len(os.sched_getaffinity(0)), batching
+        self.threads, self.batching = threads or cores(), batching
         _settle_kernels()
         self._pool = ThreadPoolExecutor(self.threads, "engine", initializer=torch.set_num_threads, initargs=(1,))
 

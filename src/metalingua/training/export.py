@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import pickle
 import secrets
 import shutil
 from pathlib import Path
@@ -16,7 +15,7 @@ from tokenizers import Tokenizer
 from metalingua.error import UserError
 from metalingua.model.model import Encoder
 from metalingua.result.identity import best_checkpoint, config_of, encoder_config
-from metalingua.result.run import unwritable
+from metalingua.result.run import RunDirectory, unwritable
 from metalingua.training.checkpoint import read_weights
 from metalingua.training.learners import build
 
@@ -41,13 +40,10 @@ def export(run: Path, folder: Path) -> list[str]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there and not empty; name a folder that is not, or remove it")
     encoder: Encoder = instantiate(encoder_config(config), _convert_="all")
-    try:
-        weights = read_weights(best)
-    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise UserError(f"{best} cannot be read: {error}; do the run again (rerun=true)") from error
+    weights = read_weights(best)
     params = {name.removeprefix("encoder."): v for name, v in weights.items() if name.startswith("encoder.")}
     model = encoder.exported(params)
-    tokenizer = _tokenizer(run / "tokenizer.json", config["task"]["max_length"])
+    tokenizer = _tokenizer(RunDirectory(run).tokenizer, config["task"]["max_length"])
     folder = Path(os.path.abspath(folder))
     partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
     try:

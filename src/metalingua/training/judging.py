@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from metalingua.task.episode import Episode
 from metalingua.task.task import Task
 from metalingua.training.device import device_of
 from metalingua.training.engine import Engine, localise
+from metalingua.training.memory import peak_memory_mib, reset_peak_memory
 from metalingua.training.stack import placed
 
 CURVE_STEPS = (0, 1, 2, 3, 5, 7, 10, 30, 100)
@@ -139,20 +139,3 @@ def curve(
 def _quick(problem: Problem) -> Metric:
     metric = METRICS[problem.metric]
     return METRICS[metric.quick] if metric.quick else metric
-
-
-def reset_peak_memory() -> None:
-    """Start the process's peak anew, where the system can (Linux)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def peak_memory_mib() -> float | None:
-    """Peak resident memory of this process since the last reset, MiB; None where the system does not say."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), None)

@@ -9,12 +9,11 @@ from typing import Annotated, Any
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 
-from metalingua.check import has_wandb_key
 from metalingua.limit import OneOf, limited
 from metalingua.result.printed import frame
 from metalingua.result.run import RunDirectory, read_run
 from metalingua.result.table import tables
-from metalingua.result.wandb import opened
+from metalingua.result.wandb import opened, wanted
 from metalingua.training.metrics import read_metrics
 
 log = logging.getLogger(__name__)
@@ -28,10 +27,10 @@ class Wandb:
                  entity: str | None = None, group: str | None = None, gradient_norms: bool = False):  # fmt: skip
         """
         group           what W&B puts the run with: a study gives its name; None: the run's own name
-        mode            "auto": online where W&B has a key, else offline
+        mode            "auto": what WANDB_MODE says, else online where W&B has a key, else offline
         gradient_norms  log the norms of the outer gradient and of the support gradient before and after adapting
         """
-        self.mode = mode if mode != "auto" else ("online" if has_wandb_key() else "offline")
+        self.mode = mode if mode != "auto" else wanted()[0]
         self.project, self.entity, self.group, self.gradient_norms = project, entity, group, gradient_norms
 
     def live(self, run: RunDirectory) -> list[Logger]:

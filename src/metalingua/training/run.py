@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from metalingua.error import UserError
+from metalingua.machine import cores
 from metalingua.model import native
 from metalingua.result import figure
 from metalingua.result.identity import commit, directory, encoder_config, plain, reading_as_the_start, run_hash
@@ -36,8 +37,9 @@ from metalingua.training.data import EpisodeData
 from metalingua.training.device import name_of
 from metalingua.training.engine import Engine
 from metalingua.training.flops import flops
-from metalingua.training.judging import Candidate, choose, curve, judge, peak_memory_mib
+from metalingua.training.judging import Candidate, choose, curve, judge
 from metalingua.training.learners import build, learner_name, learners, left_out, start_of
+from metalingua.training.memory import peak_memory_mib
 from metalingua.training.metrics import MetricsFile
 from metalingua.training.module import MetaLearnerModule, SharedParameterModule
 from metalingua.training.processes import Place, Shared, helped, processes
@@ -180,14 +182,14 @@ class Training:
         cfg, keeper, trainer = self.cfg, self.keeper, self.trainer
         if self.module.learner.training == "none":
             keeper.keep_untrained(self.module)  # another run can start from it: fresh parameters, and this tokenizer
-            return read_weights(keeper.best_path, self.device)
+            return read_weights(self.run.best, self.device)
         if not self._learns():
             say(
                 f"[yellow]Nothing to meta-train[/]: the model is frozen, and [bold]{self.module.learner.label}[/] has "
                 "no parameters of its own; it is judged as it is"
             )
             keeper.keep_untrained(self.module)
-            return read_weights(keeper.best_path, self.device)
+            return read_weights(self.run.best, self.device)
         at, changed = keeper.resume()
         if changed:
             say("[yellow]Code or data changed[/] since this run was cut: it begins anew")
@@ -198,7 +200,7 @@ class Training:
                 trainer.fit(self.module, self.data, ckpt_path=start, weights_only=True)
             if trainer.global_step < cfg.steps:
                 raise Interrupted(f"stopped at step {trainer.global_step} of {cfg.steps}; {GO_ON}")
-        return read_weights(keeper.best_path, self.device)
+        return read_weights(self.run.best, self.device)
 
     def _learns(self) -> bool:
         """Whether the loss of an episode depends on any parameter."""
@@ -223,8 +225,9 @@ class Training:
 
 def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Reading, training: Training) -> None:
     tasks, module, data = reading.tasks, training.module, training.data
-    write_atomically(run.path / "tokenizer.json", reading.tokenizer.to_json().encode())
+    write_atomically(run.tokenizer, reading.tokenizer.to_json().encode())
     trained = training.parameters()
+    peaks = [peak_memory_mib()]  # of reading and training; each learner that is judged starts its own
 
     model, engine = module.model, Engine(**config["engine"])
     scratch = {name: value.to(training.device) for name, value in model.init(cfg.seed).items()}
@@ -235,9 +238,10 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
     for name, learner in entries.items():  # runs of their own first: others start from what they trained
         if name != mine and build(learner).training != "none":
             sub = execute(compared_run(cfg, name), reading)
-            starts[name] = read_weights(sub.checkpoints / "best.ckpt", training.device)
+            starts[name] = read_weights(sub.best, training.device)
             rows.append(_rows_of(sub, name))
             alone, _ = read_run(sub.path)
+            peaks.append(alone["cost"]["peak_memory_mib"])
             (settings[name],), (timed[name],) = alone["settings"].values(), alone["training"].values()
     say(f"Judging on {len(tasks.splits['meta_test'])} targets, {cfg.episodes.test} episodes each")
     for name, learner in entries.items():
@@ -252,6 +256,7 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
         say("".join(f" [dim]{key}={value}[/]" for key, value in chosen.items()))
         rows.append(found)
         settings[name] = {**about, "validation": score}
+        peaks.append(about["peak_memory_mib"])
         if steps := curve(candidate, chosen, engine, model, test):
             curves[name] = steps
     run.set_status("running")  # counts the seconds up to here
@@ -266,7 +271,10 @@ def _do(cfg: DictConfig, config: dict[str, Any], run: RunDirectory, reading: Rea
         "targets": {task.name: _about(cfg, tasks, task) for task in tasks.splits["meta_test"]},
         "curves": curves,
         "training": {name: timed[name] for name in entries if name in timed},
-        "cost": {"wall_seconds": run.status()["elapsed_seconds"], "peak_memory_mib": peak_memory_mib()},
+        "cost": {
+            "wall_seconds": run.status()["elapsed_seconds"],
+            "peak_memory_mib": max((each for each in peaks if each is not None), default=None),
+        },
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES} | {"python": sys.version.split()[0]},
         "commit": commit(),
         "data": tasks.checksums(),
@@ -299,8 +307,8 @@ def build_trainer(cfg: DictConfig, **more: Any) -> pl.Trainer:
 
 def share(config: Mapping[str, Any]) -> dict[str, Any]:
     """`engine` for one of several processes: where it leaves the threads open, they share the cores."""
-    cores, count = len(os.sched_getaffinity(0)), config["trainer"]["devices"]
-    return {**config["engine"], "threads": config["engine"]["threads"] or max(1, cores // count)}
+    count = config["trainer"]["devices"]
+    return {**config["engine"], "threads": config["engine"]["threads"] or max(1, cores() // count)}
 
 
 def build_module(cfg: DictConfig, config: Mapping[str, Any], reading: Reading) -> SharedParameterModule:
@@ -345,7 +353,7 @@ def read(cfg: DictConfig) -> Reading:
     if start:
         tokenizer.from_json(start.tokenizer)
     tasks.encode(tokenizer, fit=start is None)
-    if cut := getattr(tokenizer, "cut", 0) + sum(getattr(t, "cut", 0) for each in tasks.splits.values() for t in each):
+    if cut := tokenizer.cut + sum(getattr(t, "cut", 0) for each in tasks.splits.values() for t in each):
         say(f"  {cut:,} texts are longer than task.max_length={cfg.task.max_length} tokens: their ends are not read")
     return Reading(tasks, tokenizer, start)
 

@@ -1,14 +1,13 @@
 """Starting from another run: its parameters in place of fresh ones, and the tokenizer whose ids they belong to."""
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from metalingua.error import UserError
 from metalingua.model.model import Model, Params
 from metalingua.result.identity import KEY, WAY_OUT, Config, best_checkpoint, config_of, digest
+from metalingua.result.run import RunDirectory
 from metalingua.training.checkpoint import read_weights
 
 
@@ -28,11 +27,11 @@ class Start:
         path = config["model"].get("init_from")
         if path is None:
             return None
-        best, folder = best_checkpoint(path), Path(path)
+        best = best_checkpoint(path)
         try:
             params = read_weights(best)
-            tokenizer = (folder / "tokenizer.json").read_text(encoding="utf-8")
-        except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+            tokenizer = RunDirectory(path).tokenizer.read_text(encoding="utf-8")
+        except (OSError, UserError) as error:
             raise UserError(f"model.init_from is {path}, which cannot be read: {error}; {WAY_OUT[KEY]}") from error
         given = config_of(path)
         kind, theirs = given.text._target_, given.model._target_
