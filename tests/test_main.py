@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 
 from metalingua.__main__ import main
 from metalingua.result.page_part import rewrite
-from metalingua.result.run import RunDirectory, RunError
+from metalingua.result.run import Busy, RunDirectory, RunError
+from metalingua.study.pool import Stopped
 
 
 def run_at(path, seed=0, gain=0.1):
@@ -65,6 +67,16 @@ def test_user_errors_are_one_message_and_exit_code_2(tmp_path, capsys):
         shown = capsys.readouterr()
         assert says in shown.err and "Traceback" not in shown.err and shown.out == ""
     assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize(("error", "code"), [(Busy("come again"), 75), (Stopped(signal.SIGTERM, 1), 143)])
+def test_an_error_may_have_an_exit_code_of_its_own(monkeypatch, capsys, tmp_path, error, code):
+    def raising(*_):
+        raise error
+
+    monkeypatch.setattr("metalingua.result.grid.grid", raising)
+    assert main(["grid", str(run_at(tmp_path / "run")), "--keys", "seed"]) == code
+    assert str(error) in capsys.readouterr().err
 
 
 def test_keep_then_table(tmp_path, capsys):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,6 +150,22 @@ def test_what_cannot_be_read_is_named_with_its_place(run, support, asked, tmp_pa
         code, out, err = told(capsys, *words)
         assert (code, out) == (2, "") and says in err and "Traceback" not in err, (words, err)
     assert asked.read_bytes() == ASKED.encode()
+
+
+def test_what_is_refused_leaves_the_output_as_it_was(run, support, tmp_path, capsys):
+    kept, empty = tmp_path / "answers.csv", tmp_path / "empty.txt"
+    kept.write_text("of yesterday")
+    empty.write_text("")
+    assert told(capsys, run, empty, "--support", support, "--output", kept)[0] == 2
+    assert kept.read_text() == "of yesterday"
+
+
+def test_a_damaged_checkpoint_is_named(run, asked, support, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    for content in (b"", b"PK no zip", (run / "checkpoints/best.ckpt").read_bytes()[:1000]):
+        (tmp_path / "run/checkpoints/best.ckpt").write_bytes(content)
+        code, _, err = told(capsys, tmp_path / "run", asked, "--support", support)
+        assert code == 2 and "best.ckpt cannot be read" in err and "rerun=true" in err
 
 
 def test_lines_are_put_together_again_however_they_come():

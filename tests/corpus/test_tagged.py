@@ -82,6 +82,16 @@ def test_rows_of_lists(tmp_path):
     assert made.load()["words"][:] == [["Ada"]]
 
 
+def test_a_whole_number_is_kept_as_itself_where_a_column_became_floats(tmp_path):
+    import pandas
+
+    path = tmp_path / "mine.parquet"
+    pandas.DataFrame({"tokens": [["Ada"], ["May"]], "tags": [["B-PER"]] * 2, "fold": [1, None]}).to_parquet(path)
+    files = Files(str(path), TaggedColumns("tokens", "tags", keep={"fold": 1}))
+    made = Corpus("mine", "news", "en", "files", str(tmp_path / "cache"), "", "", files=files)
+    assert made.load()["words"][:] == [["Ada"]]
+
+
 def test_lists_of_other_lengths_and_lacking_columns_are_refused(tmp_path):
     import pandas
 

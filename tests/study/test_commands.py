@@ -169,6 +169,24 @@ def test_clean_says_what_it_would_delete_and_deletes_what_is_kept(folder, ran, t
     assert not elsewhere.exists() and all(each.is_dir() for each in runs)
 
 
+def test_clean_spares_what_others_start_from(folder, ran):
+    home, runs = folder / "experiments/0009_from", list((folder / "outputs/tiny").iterdir())
+    home.mkdir()
+    base = yaml.safe_load(STUDY)["base"]
+    grids = {"first": "seed=0", "then": "model.init_from=@first seed=1"}
+    (home / "study.yaml").write_text(yaml.safe_dump({"question": "From there?", "base": base, "grids": grids}))
+    try:
+        (first,) = [run for run in runs if yaml.safe_load((run / "config.yaml").read_text())["seed"] == 0]
+        shutil.copytree(first, home / "first" / first.name, ignore=shutil.ignore_patterns("checkpoints"))
+        code, out, _ = study(folder, "clean", "0009", "--yes")
+        assert code == 0 and f"left alone, others start from it: outputs/tiny/{first.name}" in out and first.is_dir()
+        (home / "first" / first.name / "config.yaml").unlink()
+        code, _, err = study(folder, "plan", "0009")
+        assert code == 2 and "config.yaml cannot be read" in err
+    finally:
+        shutil.rmtree(home)
+
+
 def test_an_ablation_changes_one_thing_at_a_time(folder, ran):
     base = ["experiment=tiny", "corpus.cache=cache", "compare=null", "reference=[]"]
     changes = ["--factors", "optimizer.lr=0.01,0.1", "--pairs", "optimizer.lr=0.1 steps=8"]
