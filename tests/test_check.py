@@ -64,7 +64,7 @@ GOOD = {
     "compare": {
         "multi": {"_target_": LEARNER, "steps": 0},
         "tuned": {"_target_": LEARNER, "steps": 5},
-        "fine": {"_target_": LEARNER, "steps": 0, "of": "multi", "start": "scratch"},
+        "fine": {"_target_": LEARNER, "steps": 0, "start": "scratch"},
     },
     "engine": {"threads": None},
     "logger": {"mode": "offline"},
@@ -252,10 +252,8 @@ ONE = [  # a change of one key, and the whole sentence that it earns
     ({"compare__left": None},
      "compare.left is null, which builds nothing: choose a learner for it, learner@compare.left=..., with + in front "
      "where no learner is chosen yet, or take it out, ~compare.left"),
-    ({"compare__fine__of": "mutli"},
-     "compare.fine.of is mutli: it must name another entry of compare (did you mean multi?); there is multi, tuned"),
-    ({"compare__fine__of": "fine"},
-     "compare.fine.of is fine: it must name another entry of compare; there is multi, tuned"),
+    ({"compare__fine__start": "fine"},
+     "compare.fine.start is fine: it must name scratch or trained or another entry of compare; there is multi, tuned"),
     ({"compare__fine__start": "scrach"},
      "compare.fine.start is scrach: it must name scratch or trained or another entry of compare "
      "(did you mean scratch?); there is multi, tuned"),
@@ -273,7 +271,7 @@ def test_one_problem_one_sentence(change, sentence):
 
 
 def test_every_problem_stands_in_one_message():
-    changes = {"seed": -1, "learner__steps": -1, "task__shots": 0, "compare__fine__of": "nobody", "steps": "???"}
+    changes = {"seed": -1, "learner__steps": -1, "task__shots": 0, "compare__fine__start": "nobody", "steps": "???"}
     found = problems(**changes)
     assert len(found) == len(changes)
     for key in changes:
@@ -303,7 +301,7 @@ def test_nonsense_is_a_problem_and_no_crash():
     keys = ["task", "task.corpora", "task.meta_train", "task.meta_train.three", "task.meta_train.three.corpus",
             "task.meta_train.three.cuts", "task.meta_train.three.ways", "task.meta_train.rating.rating", "task.ways",
             "task.corpora.imdb.source", "task.corpora.imdb.labels", "task.corpora.tweets.rating_range", "compare",
-            "compare.fine.of", "learner.tuned", "learner._args_", "learner._partial_", "learner._target_", "logger",
+            "compare.fine.start", "learner.tuned", "learner._args_", "learner._partial_", "learner._target_", "logger",
             "text.size", "episodes"]  # fmt: skip
     for key in keys:  # [1, "${nope}"] is a problem anywhere; of the others, it depends
         found = [problems(**{key.replace(".", "__"): value}) for value in nonsense]

@@ -460,12 +460,11 @@ def compared_learners_are_known(cfg: Config) -> Iterator[str]:
     compare = _nodes(cfg, "compare")
     for name, node in compare.items():
         others = [one for one in compare if one != name]
-        for key, words in (("of", []), ("start", ["scratch", "trained"])):
-            given, known = node.get(key), [*words, *others]
-            if given is not None and given is not BROKEN and given not in known:
-                rule = " or ".join([*words, "another entry of compare"])
-                has = f"{_meant(given, known)}; there is {', '.join(others) or 'none'}"
-                yield f"compare.{name}.{key} is {shown(given)}: it must name {rule}{has}"
+        given, known = node.get("start"), ["scratch", "trained", *others]
+        if given is not None and given is not BROKEN and given not in known:
+            has = f"{_meant(given, known)}; there is {', '.join(others) or 'none'}"
+            rule = "scratch or trained or another entry of compare"
+            yield f"compare.{name}.start is {shown(given)}: it must name {rule}{has}"
 
 
 def references_are_compared(cfg: Config) -> Iterator[str]:

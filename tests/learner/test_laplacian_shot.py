@@ -85,7 +85,7 @@ def test_it_is_meta_trained_as_a_prototypical_network_and_judged_with_the_graph(
 
 
 def test_ratings_are_refused_with_a_reason():
-    assert "no prototypes" in LaplacianShot("", 1.0, 3, 5).refuses(Regression(-4, 4))
+    assert "a number has no classes" in LaplacianShot("", 1.0, 3, 5).refuses(Regression(-4, 4))
 
 
 @pytest.mark.parametrize(("key", "value"), [("smoothness", -1), ("neighbours", 0), ("iterations", -1)])

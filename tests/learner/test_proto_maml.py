@@ -94,7 +94,7 @@ def test_meta_training_descends_through_the_prototypes(order):
 
 def test_ratings_are_refused_with_a_reason():
     learner = ProtoMaml("Proto-MAML", order=2, **HOW)
-    assert "no classes, so no prototypes" in learner.refuses(Regression(-4, 4))
+    assert "a number has no classes" in learner.refuses(Regression(-4, 4))
     assert learner.refuses(Classification(2)) is None and learner.refuses(Classification(20)) is None
 
 

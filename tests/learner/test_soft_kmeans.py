@@ -55,7 +55,7 @@ def test_meta_training_goes_through_the_refinement():
 
 
 def test_ratings_are_refused_with_a_reason():
-    assert "no prototypes" in SoftKMeans("", 1).refuses(Regression(-4, 4))
+    assert "a number has no classes" in SoftKMeans("", 1).refuses(Regression(-4, 4))
 
 
 def test_a_setting_that_cannot_be_is_named():

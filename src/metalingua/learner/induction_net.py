@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, mse_loss
 
-from metalingua.learner.learner import Learner, Predictor
+from metalingua.learner.learner import Learner, Predictor, no_classes
 from metalingua.limit import AtLeast, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
@@ -34,7 +34,7 @@ class InductionNet(Learner):
         self.label, self.routings, self.slices = label, routings, slices
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.exclusive else "a number has no classes, so no class vectors"
+        return no_classes(problem)
 
     def init(self, model: Model, seed: int) -> Params:
         """induction.weight [size, size], induction.bias; tensor [slices, size, size]; score.weight [1, slices],

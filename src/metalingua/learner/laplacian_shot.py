@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from metalingua.learner.learner import Learner, Predictor
-from metalingua.learner.prototypes import NO_CLASSES, distances, means
+from metalingua.learner.learner import Learner, Predictor, no_classes
+from metalingua.learner.prototypes import distances, means
 from metalingua.limit import AtLeast, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
@@ -44,7 +44,7 @@ class LaplacianShot(Learner):
         self.tuned = tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.exclusive else NO_CLASSES
+        return no_classes(problem)
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         """Without `query_inputs` there is no graph: the class means alone answer."""

@@ -28,6 +28,14 @@ class Predictor:
         return cls(lambda inputs: model.outputs(params, inputs, problem), params)
 
 
+def no_classes(problem: Problem) -> str | None:
+    """Why a learner that shares items out among classes refuses; None where each item has one class."""
+    if problem.exclusive:
+        return None
+    what = "begin and end of an answer are places" if problem.places else "a number has no classes"
+    return f"{what}, and this learner shares items out among classes"
+
+
 class Learner:
     """Written for one task: the engine runs many. Never mutates `params`, never asks which kind of problem it has.
 

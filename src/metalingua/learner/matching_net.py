@@ -7,7 +7,7 @@ would make the answers depend on the order of the support set.
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from metalingua.learner.learner import Learner, Predictor
+from metalingua.learner.learner import Learner, Predictor, no_classes
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
 from metalingua.task.episode import Examples
@@ -24,7 +24,7 @@ class MatchingNet(Learner):
         self.label = label
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.exclusive else "a number has no classes to share its attention among"
+        return no_classes(problem)
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         directions = normalize(model.features(params, support.inputs), dim=-1)  # [support items, size]

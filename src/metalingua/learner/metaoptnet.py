@@ -25,7 +25,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from metalingua.learner.learner import Learner, Predictor
+from metalingua.learner.learner import Learner, Predictor, no_classes
 from metalingua.limit import Above, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
@@ -53,7 +53,7 @@ class MetaOptNet(Learner):
         self.label, self.penalty, self.tuned = label, penalty, tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.exclusive else "a number has no classes for logistic regression to tell apart"
+        return no_classes(problem)
 
     def init(self, model: Model, seed: int) -> Params:
         return {"learner.metaoptnet.scale": torch.tensor(1.0)}

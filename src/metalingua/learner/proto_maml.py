@@ -7,7 +7,7 @@ from torch import Tensor
 
 from metalingua.learner.descent import descent, stepping, support_loss
 from metalingua.learner.inner import GRADIENT_DESCENT, Inner
-from metalingua.learner.learner import Learner, Predictor
+from metalingua.learner.learner import Learner, Predictor, no_classes
 from metalingua.learner.prototypes import means
 from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
@@ -36,7 +36,7 @@ class ProtoMaml(Learner):
         self.inner, self.tuned = inner, tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.exclusive else "a number has no classes, so no prototypes to make a head from"
+        return no_classes(problem)
 
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         head = prototypes(model.features(params, support.inputs), support)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, mse_loss
 
-from metalingua.learner.learner import Learner, Predictor
+from metalingua.learner.learner import Learner, Predictor, no_classes
 from metalingua.limit import AtLeast, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
@@ -31,7 +31,7 @@ class RelationNet(Learner):
         self.label, self.hidden = label, hidden
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.exclusive else "a number has no classes for a text to be related to"
+        return no_classes(problem)
 
     def init(self, model: Model, seed: int) -> Params:
         """hidden.weight [hidden, 2 size] (the class's columns first), hidden.bias, score.weight [1, hidden] and

@@ -7,7 +7,7 @@ import torch
 
 from metalingua.learner.descent import descent, stepping, support_loss
 from metalingua.learner.inner import GRADIENT_DESCENT, Inner
-from metalingua.learner.learner import Learner, Predictor
+from metalingua.learner.learner import Learner, Predictor, no_classes
 from metalingua.limit import Above, AtLeast, OneOf, limited
 from metalingua.model.model import Model, Params
 from metalingua.problem.problem import Problem
@@ -45,7 +45,7 @@ class UnicornMaml(Learner):
         self.inner, self.tuned = inner, tuned
 
     def refuses(self, problem: Problem) -> str | None:
-        return None if problem.exclusive else "a number has no classes that could share a row of the head"
+        return no_classes(problem)
 
     def init(self, model: Model, seed: int) -> Params:
         """The row, [size], at zero, as heads are."""

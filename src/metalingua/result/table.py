@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
 
@@ -13,9 +13,6 @@ from metalingua.result.paired import Run, Seen, agree, episodes_of, metric_of
 from metalingua.result.run import RunError
 from metalingua.result.significance import Significance, holm, how, reach, sign_flip
 from metalingua.result.source import Source, source
-
-if TYPE_CHECKING:
-    pass
 
 Pair = tuple[str, str]
 

@@ -14,7 +14,6 @@ from metalingua.study.options import launching, outputs, planned, pool, root
 if TYPE_CHECKING:
     from metalingua.study.plan import Plan, Planned
 
-Do = Callable[[argparse.Namespace], int]
 FORMATS = ("markdown", "csv", "latex")
 
 
