@@ -69,6 +69,7 @@ class Corpus:
         self.label_words = {str(label): words for label, words in (label_words or {}).items()}
         self.pypi, self.hub, self.files = pypi, hub, files
         self._blocks = {"pypi": pypi, "hub": hub, "files": files}
+        self._checksum: str | None = None
         self._check()
 
     def _check(self) -> None:
@@ -131,12 +132,14 @@ class Corpus:
         return json.loads(about.get(COUNTED.encode(), b"{}"))
 
     def checksum(self) -> str:
-        """sha256 over the loaded rows in their order, hexadecimal."""
-        digest = hashlib.sha256()
-        for batch in self.load().iter(batch_size=1000):
-            for row in zip(*batch.values(), strict=True):
-                digest.update(json.dumps(row).encode() + b"\n")  # JSON: no two rows have the same bytes
-        return digest.hexdigest()
+        """sha256 over the loaded rows in their order, hexadecimal; of one object, worked out once."""
+        if self._checksum is None:
+            digest = hashlib.sha256()
+            for batch in self.load().iter(batch_size=1000):
+                for row in zip(*batch.values(), strict=True):
+                    digest.update(json.dumps(row).encode() + b"\n")  # JSON: no two rows have the same bytes
+            self._checksum = digest.hexdigest()
+        return self._checksum
 
     def present(self) -> bool:
         """Whether `load` would fetch nothing."""

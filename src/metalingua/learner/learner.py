@@ -90,7 +90,8 @@ class Learner:
         return {}
 
     def fit(self, tasks: Sequence[Task]) -> None:
-        """What it takes from the meta-training tasks by other means than gradients. Called once, before it adapts."""
+        """What it takes from the meta-training tasks by other means than gradients. Called before it adapts; of several
+        calls the last one counts."""
 
     def adapt(self, model: Model, params: Params, support: Examples, query_inputs: Inputs | None = None) -> Predictor:
         """One task: the end of its path, unless a learner says otherwise. Differentiable with respect to `params` if

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Protocol
 
 import numpy as np
+import safetensors.numpy
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -57,12 +58,8 @@ class Wordllama:
         return rows, torch.stack([values[ids].mean(0) for ids in pieces])
 
     def _values(self) -> Tensor:
-        """[pieces, size] float32. The file is in safetensors' format: its header's length, the header, the numbers."""
-        data = self._read(VALUES)
-        start = 8 + int.from_bytes(data[:8], "little")
-        about = json.loads(data[8:start])["embedding.weight"]
-        first, last = about["data_offsets"]
-        values = np.frombuffer(data[start + first : start + last], "<f2").reshape(about["shape"]).astype(np.float32)
+        """[pieces, size] float32."""
+        values = safetensors.numpy.load(self._read(VALUES))["embedding.weight"].astype(np.float32)
         if values.shape[1] != self.size:
             raise VectorsError(
                 f"{VALUES} holds vectors of {values.shape[1]} numbers, and model.vectors.size is {self.size}; "
