@@ -18,6 +18,9 @@ from benchmarks.workload import WORKLOADS
 from metalingua.result.page_part import rewrite
 
 PAGE = ROOT / "docs" / "performance.md"
+XEON = ROOT / "benchmarks" / "results_xeon.json"  # the races on another machine, as they were kept
+SECTIONS = {"speed": "the races", "growth": "growth", "overhead": "Lightning, logging and data",
+            "time_to_accuracy": "time to accuracy", "accelerator": "on a GPU"}  # fmt: skip
 FIGURE = ROOT / "docs" / "performance_growth.png"
 
 Entries = Mapping[str, Any]
@@ -155,12 +158,17 @@ def time_to_accuracy(results: Entries) -> str:
 
 
 def machine(results: Entries) -> str:
-    """A line for each code, set of versions and machine that a number above is of."""
+    """A line for each code, set of versions and machine that a number above is of, with what is of it."""
     lines = []
-    for stamp in results["stamps"].values():
+    for key, stamp in results["stamps"].items():
         versions = ", ".join(f"{name} {version}" for name, version in stamp["versions"].items() if version)
-        lines.append(f"{stamp['cpu']}, {stamp['cores']} cores. {versions}. Commit {stamp['commit'][:12]}.")
+        of = ", ".join(told for name, told in SECTIONS.items() if _any_of(results.get(name, {}), key))
+        lines.append(f"{of}: {stamp['cpu']}, {stamp['cores']} cores. {versions}. Commit {stamp['commit'][:12]}.")
     return "<br>\n".join(lines)
+
+
+def _any_of(entries: Entries, stamp: str) -> bool:
+    return any(entry.get("stamp") == stamp for entry in entries.values())
 
 
 # table's name -> section of results.json that it is of, and how it is told
@@ -193,7 +201,14 @@ def write(results: Entries, page: Path, figure: Path) -> list[str]:
     return left
 
 
+def write_xeon(page: Path) -> None:
+    found = Results(XEON).all
+    rewrite(page, "goals_xeon", goals(found))
+    rewrite(page, "machine_xeon", machine(found))
+
+
 def main() -> None:
+    write_xeon(PAGE)
     if left := write(Results().all, PAGE, FIGURE):
         print(f"not measured yet, so left as it was: {', '.join(left)}")
 
