@@ -1,8 +1,9 @@
 """The tokenizer that a pretrained model was trained with, read from its tokenizer.json."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, Self
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -10,7 +11,7 @@ from tokenizers import Tokenizer
 from metalingua.error import UserError
 from metalingua.limit import AtLeast, limited
 from metalingua.text import pieces
-from metalingua.text.pairs import Pair, pairs
+from metalingua.text.library import LibraryTokenizer
 
 
 class Source(Protocol):
@@ -20,19 +21,22 @@ class Source(Protocol):
         """The folder that they lie in. Raises UserError if they cannot be had."""
 
 
-class PretrainedTokenizer:
+class PretrainedTokenizer(LibraryTokenizer):
     """Word pieces with the special tokens of the model they belong to, [CLS] and [SEP] among them.
 
-    Nothing is read until it is needed. `cut` counts the texts that were longer than `max_length` tokens.
+    Nothing is read until it is needed. `cut` counts texts once, however often they are asked for.
     """
 
     @limited("text")
     def __init__(self, source: Source, size: Annotated[int, AtLeast(3)] | None = None):
         """`size`: rows of an embedding table for its ids; null: as many as it has."""
         self.source, self._size = source, size
-        self._tokenizer: Tokenizer | None = None
         self._known: dict[str, np.ndarray] = {}  # of texts at `_length`: an encoder asks for them again
-        self._length, self.cut = 0, 0
+        self._length = 0
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:  # type: ignore[override]
+        return read_tokenizer(self.source.folder())
 
     @property
     def size(self) -> int:
@@ -48,19 +52,10 @@ class PretrainedTokenizer:
         return self
 
     @property
-    def vocabulary(self) -> dict[str, int]:
-        """Word piece to id."""
-        return self._read().get_vocab()
-
-    @property
     def mask(self) -> int | None:
         """The id of "[MASK]" or "<mask>"; None where the tokenizer has neither."""
         known = self.vocabulary
         return known.get("[MASK]", known.get("<mask>"))
-
-    @property
-    def begins(self) -> np.ndarray:
-        return pieces.begins(self._read())
 
     def encode(self, texts: list[str], max_length: int) -> list[np.ndarray]:
         """Ids of each text, int32 [length], at most `max_length` with the special tokens: the text's end is cut.
@@ -81,26 +76,14 @@ class PretrainedTokenizer:
     def words(self, sentences: Sequence[Sequence[str]], max_length: int) -> list[tuple[np.ndarray, np.ndarray]]:
         return pieces.aligned(self._roomy(max_length), sentences, max_length)
 
-    def pairs(self, first: Sequence[str], second: Sequence[str], max_length: int) -> Iterator[list[Pair]]:
-        return pairs(self._read(), first, second, max_length)
-
-    def text(self, ids: Iterable[int]) -> str:
-        return pieces.text(self._read(), ids)
-
-    def to_json(self) -> str:
-        """The whole tokenizer, as the `tokenizers` library reads it."""
-        tokenizer = Tokenizer.from_str(self._read().to_str())
-        tokenizer.no_truncation()
-        return tokenizer.to_str()
-
-    def from_json(self, text: str) -> "PretrainedTokenizer":
+    def from_json(self, text: str) -> Self:
         """Become the tokenizer that `to_json` wrote."""
-        self._tokenizer, self._known = Tokenizer.from_str(text), {}
-        return self
+        self._known = {}
+        return super().from_json(text)
 
     def _roomy(self, max_length: int) -> Tokenizer:
         """The tokenizer. Raises UserError if the tokens that it adds to every text leave no room for others."""
-        tokenizer = self._read()
+        tokenizer = self._tokenizer
         special = tokenizer.num_special_tokens_to_add(False)
         if max_length <= special:
             raise UserError(
@@ -108,11 +91,6 @@ class PretrainedTokenizer:
                 f"every text; set task.max_length to {special + 1} or more"
             )
         return tokenizer
-
-    def _read(self) -> Tokenizer:
-        if self._tokenizer is None:
-            self._tokenizer = read_tokenizer(self.source.folder())
-        return self._tokenizer
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
