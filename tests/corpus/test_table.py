@@ -92,7 +92,7 @@ def test_a_text_may_say_its_domain(tmp_path):
     data = "text,label,lang\nx,positive,de\ny,negative,7\n"
     said = {"label": "label", "domain": "lang"}
     assert rows(tmp_path / "t.csv", data, columns=said) == {**rows(tmp_path / "t.csv", data), "domain": ["de", "7"]}
-    assert "t.csv:3: lang is ''; every text must have a domain" in refused(
+    assert "t.csv:3: lang is ''; every row must have a domain" in refused(
         tmp_path / "t.csv", data.replace(",7", ","), columns=said
     )
     wrong = refused(tmp_path / "t.csv", data, columns={"label": "label", "domain": "language"})

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from metalingua.corpus.corpus import CorpusError
 from metalingua.corpus.files import named
-from metalingua.corpus.table import SHOWN, Columns, Format, Record
+from metalingua.corpus.table import Columns, Format, Record
 
 LANGUAGE = r"[a-z]{2,3}([_-]\w+)*"  # ISO 639, with script or region: de, yor, zho_Hans
 
@@ -22,9 +21,9 @@ class ParallelColumns(Columns):
     target_language   code of the language that `target` is in: the tag that a translation begins with
     empty             of rows in which a side is empty or missing: "refuse" them, or "drop" them, counted
     keep, leave_out   as in `Columns`
-
-    `counted`: pairs that were left out, since `rows` was called.
     """
+
+    AT_ONCE = None
 
     def __init__(
         self, text: str, target: str, target_language: str, empty: str = "refuse",
@@ -38,48 +37,25 @@ class ParallelColumns(Columns):
             )
         if empty not in ("refuse", "drop"):
             raise CorpusError(f"columns.empty is {empty!r}; it can be refuse, drop")
-        self.counted: Counter[str] = Counter()
 
-    def spec(self) -> dict[str, Any]:
-        return {key: value for key, value in super().spec().items() if key != "counted"}
-
-    def rows(
-        self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
-    ) -> Iterator[dict[str, list]]:
-        """The columns of the schema. Raises CorpusError for the first missing column, else for all bad rows at once."""
+    def options(self, labels: list[str] | None, rating_range: list[float] | None, key: str) -> list[str]:
         if labels is not None or rating_range is not None:
             raise CorpusError("labels or rating_range is given, and parallel text has neither; set both to null")
-        texts, targets, faults, asked = list[str](), list[str](), list[str](), True
-        self.counted = Counter()
-        for record in records:
-            if not record.fault and asked:
-                self._check_columns(record, "target", key)
-                asked = False
-            if not record.fault and not self.keeps(record):
-                continue
-            if record.fault:
-                faults.append(f"{record.place}: {record.fault}")
-                continue
-            text, target = record.values[str(self.text)], record.values[self.target]
-            empty = [side for side, each in ((self.text, text), (self.target, target)) if not _there(each)]
-            if empty and self.empty == "drop":
-                self.counted["pairs left out (a side is empty)"] += 1
-            elif empty:
-                faults.append(
-                    f"{record.place}: {empty[0]} is empty or no text; columns.empty=drop leaves such rows out"
-                )
-            else:
-                texts.append(text)
-                targets.append(target)
-        if faults:
-            more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-            raise CorpusError(
-                f"{len(faults)} of {len(faults) + len(texts) + self.counted.total()} rows cannot be used:\n  "
-                + "\n  ".join(faults[:SHOWN]) + more
-            )  # fmt: skip
-        if not texts:
-            raise self.nothing(key)
-        yield {"text": texts, "target": targets, "target_language": [self.target_language] * len(texts)}
+        return ["target", "text"]
+
+    def row(
+        self, values: Mapping[str, Any], labels: list[str] | None, rating_range: list[float] | None
+    ) -> tuple[dict[str, Any] | None, str]:
+        text, target = values[str(self.text)], values[self.target]
+        empty = [side for side, each in ((self.text, text), (self.target, target)) if not _there(each)]
+        if empty and self.empty == "drop":
+            self.counted["pairs left out (a side is empty)"] += 1
+            return None, ""
+        fault = f"{empty[0]} is empty or no text; columns.empty=drop leaves such rows out" if empty else ""
+        return {"text": text, "target": target, "target_language": self.target_language}, fault
+
+    def way_out(self, key: str) -> str:
+        return "mend these rows"
 
 
 def _there(text: Any) -> bool:

@@ -1,11 +1,10 @@
 """Questions about contexts, with answers that are pieces of them: tables as SQuAD's on the Hub, or SQuAD's own JSON."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from metalingua.corpus.corpus import CorpusError
-from metalingua.corpus.table import SHOWN, Columns, Record
+from metalingua.corpus.table import Columns
 from metalingua.problem.span import misplaced
 
 
@@ -21,9 +20,9 @@ class QuestionColumns(Columns):
     misplaced    of rows in which an answer does not stand in the context where it should: "refuse" them, or "drop"
                  them, counted
     keep, leave_out   as in `Columns`
-
-    `counted`: questions that were left out, since `rows` was called.
     """
+
+    AT_ONCE = None
 
     def __init__(
         self, text: str, question: str, answers: str, domain: str | None = None, part: str | None = None,
@@ -33,50 +32,26 @@ class QuestionColumns(Columns):
         self.question, self.answers, self.part, self.misplaced = question, answers, part, misplaced
         if misplaced not in ("refuse", "drop"):
             raise CorpusError(f"columns.misplaced is {misplaced!r}; it can be refuse, drop")
-        self.counted: Counter[str] = Counter()
 
-    def spec(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "counted"}
-
-    def rows(
-        self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
-    ) -> Iterator[dict[str, list]]:
-        """The columns of the schema. Raises CorpusError for the first missing column, else for all bad rows at once."""
+    def options(self, labels: list[str] | None, rating_range: list[float] | None, key: str) -> list[str]:
         if labels is not None or rating_range is not None:
             raise CorpusError("labels or rating_range is given, and questions have neither; set both to null")
-        made: dict[str, list] = {name: [] for name in ("text", "question", "answers", "starts")}
-        made |= {"domain": []} if self.domain else {}
-        self.counted = Counter()
-        faults, asked, amiss = list[str](), True, False
-        for record in records:
-            if not record.fault and asked:
-                for option in ("question", "answers"):
-                    self._check_columns(record, option, key)
-                asked = False
-            if not record.fault and not self.keeps(record):
-                continue
-            fault = record.fault or self._fault(record.values)
-            row = {} if fault else self._row(record.values)
-            wrong = "" if fault else misplaced(row["text"], row["answers"], row["starts"])
-            if wrong and self.misplaced == "drop":
-                self.counted["questions left out (an answer is not in its context)"] += 1
-            elif fault or wrong:
-                amiss = amiss or bool(wrong)
-                faults.append(f"{record.place}: {fault or wrong}")
-            else:
-                for name, values in made.items():
-                    values.append(row[name])
-        if faults:
-            read = len(faults) + len(made["text"]) + self.counted.total()
-            more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-            raise CorpusError(
-                f"{len(faults)} of {read} rows cannot be used:\n  " + "\n  ".join(faults[:SHOWN]) + more
-                + "\nmend these rows"
-                + f"; {key}.columns.misplaced=drop leaves out those whose answer is not in its context" * amiss
-            )  # fmt: skip
-        if not made["text"]:
-            raise self.nothing(key)
-        yield made
+        return ["question", "answers", "text"]
+
+    def row(
+        self, values: Mapping[str, Any], labels: list[str] | None, rating_range: list[float] | None
+    ) -> tuple[dict[str, Any] | None, str]:
+        if fault := self._fault(values):
+            return None, fault
+        row = self._row(values)
+        wrong = misplaced(row["text"], row["answers"], row["starts"])
+        if wrong and self.misplaced == "drop":
+            self.counted["questions left out (an answer is not in its context)"] += 1
+            return None, ""
+        return row, wrong and f"{wrong}; columns.misplaced=drop leaves such rows out"
+
+    def way_out(self, key: str) -> str:
+        return "mend these rows"
 
     def _fault(self, values: Mapping[str, Any]) -> str:
         """What is wrong with a row apart from where its answers are."""
@@ -106,5 +81,4 @@ class QuestionColumns(Columns):
             context = context[begin:].partition(self.part)[0]
             here = [i for i in range(len(starts)) if 0 <= starts[i] - begin < len(context)]
             texts, starts = [texts[i] for i in here], [starts[i] - begin for i in here]
-        row = {"text": context, "question": values[self.question], "answers": texts, "starts": starts}
-        return {**row, "domain": values[self.domain]} if self.domain else row
+        return {"text": context, "question": values[self.question], "answers": texts, "starts": starts}

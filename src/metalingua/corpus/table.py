@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
@@ -202,7 +203,8 @@ def _parquet(file: BinaryIO, name: str) -> Iterator[Record]:
 
 
 class Columns:
-    """Which columns of a table make a row.
+    """Which columns of a table make a row. Other kinds of rows are its subclasses: they have `options`, `row` and
+    what they say.
 
     text                 name of a column; of several ones, what stands in them is one text, with BETWEEN in between
     label, rating        names of columns, whichever the corpus has, if any
@@ -211,7 +213,12 @@ class Columns:
     label_names          what stands in the label column -> label; None: it stands there as it is
     keep                 column -> value: only the rows that have it there
     leave_out            column -> value: only the rows that do not
+
+    `counted`: what was mended and left out, since `rows` was called.
     """
+
+    NOUN = "row"
+    AT_ONCE: int | None = BATCH  # rows; None: all, since what is counted is written down with the first of them
 
     def __init__(
         self, text: str | Sequence[str], label: str | None = None, rating: str | None = None,
@@ -223,68 +230,76 @@ class Columns:
         self.label_names = None if label_names is None else {str(raw): str(name) for raw, name in label_names.items()}
         self.keep = {column: str(value) for column, value in (keep or {}).items()}
         self.leave_out = {column: str(value) for column, value in (leave_out or {}).items()}
+        self.counted: Counter[str] = Counter()
 
     def spec(self) -> dict[str, Any]:
         # what is not asked for is no part of it: a new option must not make all corpora be read anew
-        return {key: value for key, value in vars(self).items() if key not in ("leave_out", "domain") or value}
+        optional = ("leave_out", "domain")
+        return {key: value for key, value in vars(self).items() if key != "counted" and (value or key not in optional)}
 
     def rows(
         self, records: Iterable[Record], labels: list[str] | None, rating_range: list[float] | None, key: str
     ) -> Iterator[dict[str, list]]:
-        """The columns of the schema, BATCH rows at a time.
+        """The columns of the schema, some rows at a time.
 
         Raises CorpusError for the first missing column, else for all bad rows at once, after the last of them.
         """
-        target = None if labels is rating_range is None else "rating" if labels is None else "label"
-        if target and getattr(self, target) is None:
-            raise CorpusError(f"{key}.columns.{target} is null; name the column that holds the {target}")
-        made: dict[str, list] = {column: [] for column in ("text", target, self.domain and "domain") if column}
-        faults, bad, seen, asked = [], 0, 0, True
+        options = self.options(labels, rating_range, key)
+        self.counted = Counter()
+        made: dict[str, list] = {}
+        faults, bad, seen, asked = list[str](), 0, 0, True
         for record in records:
             if not record.fault and asked:
-                self._check_columns(record, target, key)
+                self._require(record, options, key)
                 asked = False
             if not record.fault and not self.keeps(record):
                 continue
             seen += 1
-            fault, text = record.fault, ""
-            value: str | float = ""
-            if not fault:
-                text, fault = self._text(record)
-            if not fault and target:
-                raw = record.values.get(getattr(self, target))
-                value, fault = self._label(raw, labels) if labels else _rating(raw, rating_range or [])
-            if not fault and self.domain and not as_text(domain := record.values.get(self.domain) or ""):
-                fault = f"{self.domain} is {domain!r}; every text must have a domain"
+            row, fault = ({}, record.fault) if record.fault else self.row(record.values, labels, rating_range)
+            if not fault and row and self.domain:
+                row["domain"] = as_text(record.values.get(self.domain) or "")
+                fault = "" if row["domain"] else self._without_domain(record.values.get(self.domain))
             if fault:
                 bad += 1
-                if bad <= SHOWN:
-                    faults.append(f"{record.place}: {fault}")
-            elif not bad:  # else no row is wanted any more, only what else is wrong
-                made["text"].append(text)
-                if target:
-                    made[target].append(value)
-                if self.domain:
-                    made["domain"].append(as_text(domain))
-                if len(made["text"]) == BATCH:
+                faults += [f"{record.place}: {fault}"] * (bad <= SHOWN)
+            elif row and not bad:  # else no row is wanted any more, only what else is wrong
+                for column, value in row.items():
+                    made.setdefault(column, []).append(value)
+                if len(made["text"]) == self.AT_ONCE:
                     yield made
-                    made = {column: [] for column in made}
+                    made = {}
         if bad:
             more = f"\n  and {bad - SHOWN} more" if bad > SHOWN else ""
-            raise CorpusError(
-                f"{bad} of {seen} rows cannot be used:\n  " + "\n  ".join(faults) + more
-                + f"\nmend these rows, or {key}.columns, labels or rating_range of this corpus"
-            )  # fmt: skip
-        if not seen:
-            raise self.nothing(key)
-        if made["text"]:
+            says = f"{bad} of {seen} {self.NOUN}s cannot be used:\n  " + "\n  ".join(faults) + more
+            raise CorpusError(f"{says}\n{self.way_out(key)}")
+        if not seen or (self.AT_ONCE is None and not made):
+            raise self._nothing(key)
+        if made:
             yield made
 
-    def nothing(self, key: str) -> CorpusError:
-        """What is said where no row is left."""
-        which = f" with {self.keep} ({key}.columns.keep)" if self.keep else ""
-        which += f" without {self.leave_out} ({key}.columns.leave_out)" if self.leave_out else ""
-        return CorpusError(f"{key}: no row{which}; at least one is needed")
+    def options(self, labels: list[str] | None, rating_range: list[float] | None, key: str) -> list[str]:
+        """The attributes that name a column each row must have. Raises CorpusError for a target that is not theirs."""
+        target = [] if labels is rating_range is None else ["rating" if labels is None else "label"]
+        if target and getattr(self, target[0]) is None:
+            raise CorpusError(f"{key}.columns.{target[0]} is null; name the column that holds the {target[0]}")
+        return [*target, "text"]
+
+    def row(
+        self, values: Mapping[str, Any], labels: list[str] | None, rating_range: list[float] | None
+    ) -> tuple[dict[str, Any] | None, str]:
+        """What the schema has of a row, None where it is left out; and what is wrong with it, if anything."""
+        text, fault = self._text(values)
+        if fault or labels is rating_range is None:
+            return {"text": text}, fault
+        if labels is not None:
+            label, fault = self._label(values.get(str(self.label)), labels)
+            return {"text": text, "label": label}, fault
+        rating, fault = _rating(values.get(str(self.rating)), rating_range or [])
+        return {"text": text, "rating": rating}, fault
+
+    def way_out(self, key: str) -> str:
+        """What to do about rows that cannot be used."""
+        return f"mend these rows, or {key}.columns, labels or rating_range of this corpus"
 
     def keeps(self, record: Record) -> bool:
         """Whether `keep` and `leave_out` want it."""
@@ -292,13 +307,20 @@ class Columns:
         wanted = all(as_text(values.get(column)) == value for column, value in self.keep.items())
         return wanted and not any(as_text(values.get(column)) == value for column, value in self.leave_out.items())
 
-    def _check_columns(self, record: Record, target: str | None, key: str) -> None:
-        wanted = {f"columns.{target}": getattr(self, target)} if target else {}
-        if isinstance(self.text, str):
-            wanted["columns.text"] = self.text
-        else:
-            wanted |= {f"columns.text[{i}]": column for i, column in enumerate(self.text)}
-        wanted |= {"columns.domain": self.domain} if self.domain else {}
+    def _nothing(self, key: str) -> CorpusError:
+        which = f" with {self.keep} ({key}.columns.keep)" if self.keep else ""
+        which += f" without {self.leave_out} ({key}.columns.leave_out)" if self.leave_out else ""
+        return CorpusError(f"{key}: no {self.NOUN}{which}; at least one is needed")
+
+    def _without_domain(self, found: Any) -> str:
+        return f"{self.domain} is {found or ''!r}; every {self.NOUN} must have a domain"
+
+    def _require(self, record: Record, options: Iterable[str], key: str) -> None:
+        wanted: dict[str, str] = {}
+        for option in (*options, *(["domain"] if self.domain else [])):
+            named = getattr(self, option)
+            several = {f"columns.{option}[{i}]": column for i, column in enumerate(named)}
+            wanted |= {f"columns.{option}": named} if isinstance(named, str) else several
         wanted |= {f"columns.keep.{column}": column for column in self.keep}
         wanted |= {f"columns.leave_out.{column}": column for column in self.leave_out}
         for option, column in wanted.items():
@@ -308,12 +330,9 @@ class Columns:
                     f"{', '.join(map(str, record.values))}; name one of these"
                 )
 
-    def _texts(self) -> list[str]:
-        return [self.text] if isinstance(self.text, str) else self.text
-
-    def _text(self, record: Record) -> tuple[str, str]:
+    def _text(self, values: Mapping[str, Any]) -> tuple[str, str]:
         """The text of a row, and what is wrong with it."""
-        parts = [record.values.get(column) for column in self._texts()]
+        parts = [values.get(column) for column in ([self.text] if isinstance(self.text, str) else self.text)]
         if fault := next((fault for part in parts if (fault := _text_fault(part))), ""):
             return "", fault
         return BETWEEN.join(map(str, parts)), ""
