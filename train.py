@@ -26,8 +26,9 @@ def main(cfg: DictConfig) -> float | None:
     try:
         check(cfg)
         from metalingua.result.run import score
+        from metalingua.training.progress import quiet
         from metalingua.training.report import show
-        from metalingua.training.run import execute, quiet  # torch and Lightning take seconds: only a run pays for them
+        from metalingua.training.run import execute  # torch and Lightning take seconds: only a run pays for them
 
         quiet()
         run = execute(cfg)

@@ -33,14 +33,14 @@ from metalingua.error import UserError
 from metalingua.model.frozen import batches
 from metalingua.model.model import Encoder
 from metalingua.model.multilingual import MODULE, MultilingualEncoder
-from metalingua.result.identity import encoder_config
+from metalingua.result.identity import encoder_config, plain
 from metalingua.task.episode import Episode
 from metalingua.task.tasks import Tasks
 from metalingua.text.batch import pad
 from metalingua.text.tokenizer import Tokenizer
 from metalingua.training.engine import localise
 from metalingua.training.module import MetaLearnerModule
-from metalingua.training.run import plain, quiet
+from metalingua.training.progress import quiet
 
 CONF = ROOT / "conf"
 TUNINGS = ("frozen", "last_layers", "lora", "full")

@@ -27,8 +27,7 @@ from metalingua.training.checkpoint import Checkpoint, WholeFile
 from metalingua.training.data import EpisodeData
 from metalingua.training.metrics import MetricsFile
 from metalingua.training.module import MetaLearnerModule
-from metalingua.training.progress import Progress
-from metalingua.training.run import quiet
+from metalingua.training.progress import Progress, quiet
 
 BLOCK = 50  # steps: with one checkpoint in each, as in conf/train.yaml
 BLOCKS = 6

@@ -21,11 +21,14 @@ from benchmarks.race import OURS, ROOT
 from benchmarks.results import Results
 from benchmarks.stand_in import learn2learn
 from metalingua.model.model import Params
+from metalingua.result.identity import plain
 from metalingua.task.episode import Episode, Examples
 from metalingua.training.data import EpisodeData
 from metalingua.training.engine import Engine
+from metalingua.training.fit import build_module
 from metalingua.training.module import SharedParameterModule
-from metalingua.training.run import build_module, plain, quiet, read
+from metalingua.training.progress import quiet
+from metalingua.training.reading import read
 
 PEER = "learn2learn"
 ENOUGH = 0.95  # of the final accuracy

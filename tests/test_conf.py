@@ -8,9 +8,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from metalingua.check import ConfigError, check
-from metalingua.result.identity import encoder_config
+from metalingua.result.identity import encoder_config, plain, run_hash
 from metalingua.study.compose import composer
-from metalingua.training.run import plain, run_hash
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())

@@ -32,11 +32,12 @@ from metalingua.estimator import FewShotClassifier, FewShotRegressor
 from metalingua.learner.learner import Learner
 from metalingua.model.model import Model
 from metalingua.problem.classification import Classification
+from metalingua.result.identity import plain
 from metalingua.training.checkpoint import read_weights
 from metalingua.training.engine import Engine, localise
 from metalingua.training.learners import build
+from metalingua.training.reading import read
 from metalingua.training.refusal import offered
-from metalingua.training.run import plain, read
 
 TEXTS = ["lovely bar cel", "poor bar din", "warm fine kos", "awful cold lel", "bright kind", "mean dull far"]
 LABELS = ["positive", "negative"] * 3

@@ -87,7 +87,8 @@ def test_a_run_on_tagged_words_makes_a_tagger_that_tags_every_word(tagger):
 def test_on_an_episode_it_answers_as_the_run_did(run, tagger):
     from omegaconf import OmegaConf
 
-    from metalingua.training.run import plain, read
+    from metalingua.result.identity import plain
+    from metalingua.training.reading import read
 
     config = plain(OmegaConf.load(run / "config.yaml"))
     config["task"]["corpora"] = {

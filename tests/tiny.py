@@ -208,7 +208,8 @@ def bug(*args):
 
 def other_code():
     """A trap: the code is of another commit."""
-    importlib.import_module("metalingua.training.run").commit = lambda: "another"
+    for module in ("run", "fit"):
+        importlib.import_module(f"metalingua.training.{module}").commit = lambda: "another"
 
 
 class Forked:
@@ -281,10 +282,11 @@ def compose(folder, *words):
 def training(folder, *words, reading=None):
     """A Training that is built but not begun."""
     from metalingua.result.identity import directory, plain
-    from metalingua.training import run
+    from metalingua.training.fit import Training
+    from metalingua.training.reading import read
 
     cfg = compose(folder, *words)
-    return run.Training(cfg, plain(cfg), directory(plain(cfg)), reading or run.read(cfg))
+    return Training(cfg, plain(cfg), directory(plain(cfg)), reading or read(cfg))
 
 
 def wait_for(condition, seconds=30):

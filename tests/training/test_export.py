@@ -12,10 +12,9 @@ import torch
 from hydra.utils import instantiate
 
 from metalingua.__main__ import main
-from metalingua.result.identity import encoder_config
+from metalingua.result.identity import encoder_config, plain
 from metalingua.text.batch import pad
 from metalingua.training.checkpoint import read_weights
-from metalingua.training.run import plain
 
 TEXTS = ["Fine warm bar, kind bel!", "awful", "cold dull mean gar gel gin gos kar kel", "lovely barbel zebra"]
 ALONE = ["compare=null", "reference=[]", "learner=multi_task", "~learner.tuned", "steps=4"]

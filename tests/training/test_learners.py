@@ -26,8 +26,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def configs(folder):
     """Every learner's name and config."""
+    from metalingua.result.identity import plain
     from metalingua.training.refusal import offered
-    from metalingua.training.run import plain
 
     return dict(offered(plain(tiny.compose(folder))))
 

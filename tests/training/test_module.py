@@ -11,7 +11,7 @@ import torch
 from metalingua.text.vectors import VectorsError
 from metalingua.training.checkpoint import read_weights
 from metalingua.training.module import Diverged, MetaLearnerModule, SharedParameterModule
-from metalingua.training.run import read
+from metalingua.training.reading import read
 
 LEARNERS = {
     "maml": [],

@@ -30,10 +30,10 @@ def able(folder, *words):
     """Learners that do not refuse the model."""
     from hydra.utils import instantiate
 
-    from metalingua.result.identity import encoder_config
+    from metalingua.result.identity import encoder_config, plain
     from metalingua.training.learners import build
+    from metalingua.training.reading import read
     from metalingua.training.refusal import misfits, offered
-    from metalingua.training.run import plain, read
 
     cfg = tiny.compose(folder, "model=huggingface", f"model.source.path={folder}/bert", *words)
     tasks, encoder = read(cfg).tasks, instantiate(encoder_config(cfg))

@@ -157,8 +157,8 @@ def test_a_model_that_cannot_be_pretrained_is_refused_before_any_text_is_read(fo
 
 
 def test_a_frozen_model_may_be_judged_on_unlabelled_text_that_it_is_not_trained_on(folder):
+    from metalingua.result.identity import plain
     from metalingua.training.refusal import refuse_before_reading
-    from metalingua.training.run import plain
 
     class Given:
         def __init__(self, split):

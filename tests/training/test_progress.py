@@ -10,7 +10,8 @@ from rich.console import Console
 
 from metalingua.training import progress
 from metalingua.training.metrics import read_metrics
-from metalingua.training.run import quiet, read
+from metalingua.training.progress import quiet
+from metalingua.training.reading import read
 
 
 @pytest.fixture(scope="module")

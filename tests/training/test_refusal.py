@@ -8,10 +8,11 @@ import tiny
 
 from metalingua.error import UserError
 from metalingua.model.lstm import LstmEncoder
+from metalingua.result.identity import plain
 from metalingua.training import refusal
 from metalingua.training.learners import learner_name, learners, left_out
+from metalingua.training.reading import read
 from metalingua.training.refusal import offered, refuse_or_go_on
-from metalingua.training.run import plain, read
 
 ALONE = ["compare=null", "reference=[]", "~learner.tuned"]
 

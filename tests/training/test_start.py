@@ -8,9 +8,10 @@ import tiny
 import torch
 
 from metalingua.error import UserError
+from metalingua.result.identity import plain, run_hash
 from metalingua.training.checkpoint import read_weights
 from metalingua.training.module import SharedParameterModule
-from metalingua.training.run import plain, read, run_hash
+from metalingua.training.reading import read
 
 ALONE = ["compare=null", "reference=[]"]
 OTHER = ["task.meta_train.chat_polarity.share=[0.4,0.7]", "name=second"]  # its own tokenizer would be another one

@@ -12,9 +12,10 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from metalingua.result.identity import directory, plain
+from metalingua.training.fit import Training
 from metalingua.training.processes import READY, Place
-from metalingua.training.progress import console
-from metalingua.training.run import Training, quiet, read
+from metalingua.training.progress import console, quiet
+from metalingua.training.reading import read
 
 
 def main() -> None:

@@ -1,5 +1,8 @@
 """What a person sees while a run goes on, and the gradient norms that they may ask for."""
 
+import logging
+import os
+import warnings
 from typing import Any
 
 import pytorch_lightning as pl
@@ -19,6 +22,20 @@ if not console.is_terminal:
 def say(message: str, end: str = "\n") -> None:
     """One line for the person at the terminal."""
     console.print(message, end=end, highlight=False, soft_wrap=True)
+
+
+def quiet() -> None:
+    """Lightning's and W&B's own chatter off: what a run has to say, it says itself."""
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    for theirs in ("RNN module weights are not part", r"torch\.searchsorted\(\): input value tensor is non-contiguous"):
+        warnings.filterwarnings("ignore", message=theirs)  # of cuDNN, of torch.vmap: what they ask for cannot be had
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    logging.getLogger("pytorch_lightning.profilers").setLevel(logging.INFO)  # its report is asked for: trainer.profiler
+    for name in ("lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
 class Progress(pl.callbacks.ProgressBar):
