@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from metalingua.check import check
+from metalingua.check.check import check
 from metalingua.composition import fails, in_words
 from metalingua.error import UserError
 

@@ -7,7 +7,7 @@ import yaml
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from metalingua.check import ConfigError, check
+from metalingua.check.check import ConfigError, check
 from metalingua.result.identity import encoder_config, plain, run_hash
 from metalingua.study.compose import composer
 

@@ -79,7 +79,7 @@ def test_two_hundred_runs_are_composed_checked_and_named_without_torch():
     code = f"""
 import sys, time
 from pathlib import Path
-from metalingua.check import check
+from metalingua.check.check import check
 from metalingua.result.identity import directory, plain
 from metalingua.study.compose import composer
 began = time.process_time()

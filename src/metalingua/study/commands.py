@@ -246,7 +246,7 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _ablate(options: argparse.Namespace) -> int:
-    from metalingua.check import check
+    from metalingua.check.check import check
     from metalingua.result.identity import directory, plain, reading_as_the_start
     from metalingua.result.run import write_atomically
     from metalingua.study.ablation import deltas, variants

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from metalingua.check import check
+from metalingua.check.check import check
 from metalingua.error import UserError
 from metalingua.result.identity import commit, directory, plain, reading_as_the_start
 from metalingua.result.run import RunDirectory, read_result, score

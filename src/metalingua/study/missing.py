@@ -9,7 +9,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from metalingua.check import SPLITS
+from metalingua.check.task import SPLITS
 
 
 @dataclass

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from metalingua.check import check
+from metalingua.check.check import check
 from metalingua.error import UserError
 from metalingua.result.identity import commit, directory, plain, reading_as_the_start
 from metalingua.result.run import RunDirectory, read_result, without_secrets, write_atomically

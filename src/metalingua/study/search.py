@@ -29,7 +29,7 @@ from omegaconf import OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from metalingua.check import check
+from metalingua.check.check import check
 from metalingua.error import UserError
 from metalingua.result.identity import commit, directory, plain, reading_as_the_start, run_hash
 from metalingua.result.run import Busy, unwritable, without_secrets, write_atomically

@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 from omegaconf import OmegaConf
 
-from metalingua.check import ConfigError, check
+from metalingua.check.check import ConfigError, check
 from metalingua.error import UserError
 from metalingua.limit import Above, AtLeast, Below, OneOf, limited
 
@@ -361,7 +361,7 @@ def test_constructor_and_check_agree_on_every_value():
 
 def test_no_target_is_imported_and_a_first_check_is_fast():
     code = (
-        "import sys, time; from omegaconf import OmegaConf; from metalingua.check import check\n"
+        "import sys, time; from omegaconf import OmegaConf; from metalingua.check.check import check\n"
         "start = time.process_time()\n"
         f"check(OmegaConf.create({GOOD!r}))\n"
         "taken = time.process_time() - start\n"
