@@ -16,8 +16,11 @@ import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from metalingua.study import search as searching
+from metalingua.study import trials as trying
 from metalingua.study.compose import composer
-from metalingua.study.search import Search, SearchError, best, go, split
+from metalingua.study.search import Search, SearchError, split
+from metalingua.study.study import StudyError, find
+from metalingua.study.trials import best, go
 
 PATHS = [str(tiny.REPO / "src"), str(tiny.REPO / "tests"), str(Path(__file__).parent)]
 CONFIG = {"name": "a", "seed": 0, "model": {}, "task": {"corpora": {}}}
@@ -48,7 +51,7 @@ def heights(runs):
 
 def told(given, folder):
     """[(params, value)] of the trials, in order."""
-    return [(each.params, each.value) for each in searching._trials(searching._opened(given, folder))]
+    return [(each.params, each.value) for each in trying._trials(trying._opened(given, folder))]
 
 
 # The space
@@ -110,7 +113,7 @@ def test_a_search_finds_the_top_and_ends_at_its_total(tmp_path):
     go(search(30), tmp_path, 3, lambda words: runs.extend(words) or heights(words))
     assert len(told(search(30), tmp_path)) == 30 and all(words[:2] == ("trial=1", "base=1") for words in runs)
     lines = best(search(30), tmp_path)
-    assert lines[0].startswith("30 of 30 trials") and "n=3" in lines[1] and len(lines) == 2 + searching.SHOWN
+    assert lines[0].startswith("30 of 30 trials") and "n=3" in lines[1] and len(lines) == 2 + trying.SHOWN
     assert "trial=1" not in lines[-1] and "base=1 x=" in lines[-1] and "seed=1,2,3" in lines[-1]
     top = max(heights(runs))
     assert lines[1].strip().startswith(f"{top:.4f}") and top > -0.05
@@ -356,10 +359,10 @@ def test_a_search_in_a_folder(folder):
 def test_a_search_that_cannot_be_is_refused(hydra, tmp_path, change, says):
     given = {"question": "?", "space": {"seed": "1,2"}, "trials": 2, **change}
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(given))
-    with pytest.raises(SearchError, match=says):
+    with pytest.raises(StudyError, match=says):
         searching.read(tmp_path, hydra)
 
 
 def test_a_search_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(SearchError, match="no search called 0009"):
-        searching.find(tmp_path, "0009")
+    with pytest.raises(StudyError, match="no search called 0009"):
+        find(tmp_path, "0009", "search")

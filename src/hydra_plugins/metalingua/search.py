@@ -42,6 +42,7 @@ class Optuna(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         from metalingua.result.identity import plain, reading_as_the_start
         from metalingua.study import search as searching
+        from metalingua.study.trials import best, go
 
         searching.whole("hydra.sweeper.trials", self.trials, 1)
         searching.whole("hydra.sweeper.seed", self.seed, 0)
@@ -71,8 +72,8 @@ class Optuna(Sweeper):
             started += len(runs)
             return [_score(each) for each in returns]
 
-        searching.go(search, folder, at_once, evaluate)
-        print("\n".join(searching.best(search, folder)), flush=True)
+        go(search, folder, at_once, evaluate)
+        print("\n".join(best(search, folder)), flush=True)
 
     def _config(self, words: Sequence[str]) -> DictConfig:
         config = self.loader.load_sweep_config(self.given, list(words))

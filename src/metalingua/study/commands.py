@@ -281,10 +281,12 @@ def _ablate(options: argparse.Namespace) -> int:
 
 def _search(options: argparse.Namespace) -> int:
     from metalingua.study import search as searching
+    from metalingua.study import trials
     from metalingua.study.compose import composer
+    from metalingua.study.study import find
 
     at = root()
-    folder = searching.find(at, options.study)
+    folder = find(at, options.study, "search")
     with composer(at / "conf") as compose:
         search, question = searching.read(folder, compose, options.outputs)
         home = outputs(options) / "studies" / search.name
@@ -300,9 +302,9 @@ def _search(options: argparse.Namespace) -> int:
             )
         if options.what == "run":
             slots = pool(options)
-            evaluate = searching.in_pool(search, compose, slots, at / "train.py", options.outputs)
-            searching.go(search, home, slots.slots, evaluate)
-        for line in searching.best(search, home):
+            evaluate = trials.in_pool(search, compose, slots, at / "train.py", options.outputs)
+            trials.go(search, home, slots.slots, evaluate)
+        for line in trials.best(search, home):
             print(line)
     return 0
 

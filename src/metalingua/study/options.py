@@ -22,10 +22,10 @@ def root() -> Path:
 
 def planned(options: argparse.Namespace) -> "Plan":
     from metalingua.study.plan import plan
-    from metalingua.study.study import find
+    from metalingua.study.study import find, read
 
     at = root()
-    return plan(find(at, options.study), at / "conf", options.outputs)
+    return plan(read(find(at, options.study)), at / "conf", options.outputs)
 
 
 def outputs(options: argparse.Namespace) -> Path:

@@ -2,7 +2,7 @@
 
 import fnmatch
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import yaml
 
 from metalingua.error import UserError
 
-FILE = "study.yaml"
+MANY = {"study": "studies", "search": "searches"}  # of each kind of folder, its plural
 KINDS = {  # kind of table -> what it may be given, besides `of`, `kind` and `into`
     "targets": set(),
     "across": {"rows", "columns", "over", "minus", "mean", "learners", "metric"},
@@ -68,30 +68,38 @@ class Study:
         return [name for name in self.grids if fnmatch.fnmatchcase(name, pattern)]
 
 
-def find(root: Path, given: str) -> Study:
-    """The study that a person calls `given`: 0001, 0001_sentiment, or the path of its folder. Raises StudyError."""
-    if (Path(given) / FILE).is_file():
-        return read(Path(given))
-    known = sorted(path.parent for path in (root / "experiments").glob(f"*/{FILE}"))
+def find(root: Path, given: str, kind: str = "study") -> Path:
+    """The folder of the study, or search, that a person calls `given`: 0001, 0001_sentiment, or its path. Raises
+    StudyError."""
+    file = f"{kind}.yaml"
+    if (Path(given) / file).is_file():
+        return Path(given)
+    known = sorted(path.parent for path in (root / "experiments").glob(f"*/{file}"))
     found = [path for path in known if path.name == given or path.name.partition("_")[0] == given]
     if len(found) != 1:
-        there = ", ".join(path.name for path in known) or "none: a study is a folder with a study.yaml"
-        what = "no study" if not found else f"{len(found)} studies"
+        there = ", ".join(path.name for path in known) or f"none: a {kind} is a folder with a {file}"
+        what = f"{len(found)} {MANY[kind]}" if found else f"no {kind}"
         raise StudyError(f"{what} called {given} in {root / 'experiments'}; there is {there}")
-    return read(found[0])
+    return found[0]
 
 
-def read(folder: Path) -> Study:
-    """The study in `folder`. Raises StudyError, naming the file and the key."""
-    file = folder / FILE
+def loaded(file: Path, needs: Sequence[str], may: Sequence[str]) -> dict[str, Any]:
+    """What a yaml says that has the keys `needs`, and no others but `may`. Raises StudyError."""
     try:
         given = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise StudyError(f"{file} cannot be read: {error}") from error
-    keys = {"question", "base", "grids", "tables"}
-    if not isinstance(given, dict) or not set(given) <= keys or not {"question", "grids"} <= set(given):
+    if not isinstance(given, dict) or not {*needs} <= set(given) <= {*needs, *may}:
         has = sorted(given) if isinstance(given, dict) else given
-        raise StudyError(f"{file} has {has}; it takes question, grids, and if need be base and tables")
+        more = f"{', '.join(may[:-1])} and {may[-1]}"
+        raise StudyError(f"{file} has {has}; it takes {', '.join(needs)}, and if need be {more}")
+    return given
+
+
+def read(folder: Path) -> Study:
+    """The study in `folder`. Raises StudyError, naming the file and the key."""
+    file = folder / "study.yaml"
+    given = loaded(file, needs=("question", "grids"), may=("base", "tables"))
     grids = given["grids"]
     if not isinstance(grids, dict) or not grids:
         raise StudyError(f"{file}: grids is {grids!r}; it must name one grid or more, `runs: seed=0,1,2`")
