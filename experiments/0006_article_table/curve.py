@@ -4,13 +4,13 @@ python experiments/0006_article_table/curve.py     # rewrites README.md and curv
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas
 
 from metalingua.result.figure import COLOURS, GREY, MARKERS
-from metalingua.result.interval import mean_over_seeds
+from metalingua.result.layout import Cell, Grid, as_markdown, mean_cell
 from metalingua.result.page_part import rewrite
 from metalingua.result.run import RunError, read_run
 
@@ -61,28 +61,10 @@ def by_labels(frame: pandas.DataFrame, task: str, column: str = "accuracy", minu
             wide.drop(index=minus).index, level="seed"
         )
     order = wide.groupby("learner").mean().sort_values(sizes, ascending=False).index
-    lines = ["| learner | " + " | ".join(f"{n:,}" for n in sizes) + " |", "| --- |" + " ---: |" * len(sizes)]
-    for learner in order:
-        cells = [_cell(wide.loc[learner][n].dropna().tolist(), minus is not None) for n in sizes]
-        lines.append(f"| {learner} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(values: Sequence[float], signed: bool) -> str:
-    """Mean and t interval over seeds; of one seed the value alone."""
-    if not values:
-        return "–"
-    if len(values) == 1:
-        return _number(values[0], signed)
-    found = mean_over_seeds(values)
-    low, high = _number(found.low, signed), _number(found.high, signed)
-    text = f"{_number(found.estimate, signed)} [{low}, {high}]"
-    return f"**{text}**" if signed and found.excludes_zero else text
-
-
-def _number(value: float, signed: bool) -> str:
-    value = round(value, 1) + 0.0  # no minus before 0
-    return f"{value:{'+' if signed and value else ''}.1f}".replace("-", "−")
+    sign = "" if minus is None else "+"
+    lines = [[Cell(learner), *(mean_cell(wide.loc[learner][n].dropna().tolist(), 1, sign) for n in sizes)]
+             for learner in order]  # fmt: skip
+    return as_markdown(Grid("", "", ["learner", *(f"{n:,}" for n in sizes)], lines, []))
 
 
 def means(frame: pandas.DataFrame, task: str, learner: str) -> dict[int, float]:
@@ -181,14 +163,10 @@ def unbalanced(frame: pandas.DataFrame, prefix: str = "ARSC") -> str:
     some = frame[frame["task"].str.startswith(prefix)]
     mean = some.groupby(["learner", "seed"])[[*MEASURES]].mean()
     order = mean.groupby("learner").mean().sort_values("balanced_accuracy", ascending=False).index
-    lines = [
-        f"| learner | accuracy, %, mean of {some['task'].nunique()} tasks | balanced accuracy, % |",
-        "| --- | ---: | ---: |",
-    ]
-    for learner in order:
-        cells = [_cell(mean.loc[learner][measure].tolist(), False) for measure in MEASURES]
-        lines.append(f"| {learner} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    heads = ["learner", f"accuracy, %, mean of {some['task'].nunique()} tasks", "balanced accuracy, %"]
+    lines = [[Cell(learner), *(mean_cell(mean.loc[learner][measure].tolist(), 1) for measure in MEASURES)]
+             for learner in order]  # fmt: skip
+    return as_markdown(Grid("", "", heads, lines, []))
 
 
 def cost(frame: pandas.DataFrame, task: str = "IMDb") -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy
 
 from metalingua.result.interval import FEWEST_EPISODES, bootstrap_over_episodes, mean_over_seeds
+from metalingua.result.layout import interval_cell, number
 from metalingua.result.metric import Metric
 from metalingua.result.page_part import rewrite
 from metalingua.result.paired import Run, agree, metric_of, scores
@@ -61,15 +62,10 @@ def _difference(values: numpy.ndarray, digits: int) -> str:
     each = values.mean(1)
     interval = mean_over_seeds(each.mean(1)) if len(values) > 1 else bootstrap_over_episodes(each[0])
     if interval.low == interval.high:  # every episode is the same one: it says nothing of others
-        return _signed(interval.estimate, digits)
-    text = f"{_signed(interval.estimate, digits)} [{_signed(interval.low, digits)}, {_signed(interval.high, digits)}]"
+        return number(interval.estimate, digits, "+")
+    cell = interval_cell(interval, digits, "+")
     enough = len(values) > 1 or interval.n >= FEWEST_EPISODES
-    return f"**{text}**" if interval.excludes_zero and enough else text
-
-
-def _signed(value: float, digits: int) -> str:
-    value = round(value, digits) + 0.0  # no minus before 0
-    return f"{value:{'+' if value else ''}.{digits}f}".replace("-", "−")
+    return f"**{cell.text}**" if cell.bold and enough else cell.text
 
 
 def table(folder: Path) -> str:

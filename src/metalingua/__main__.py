@@ -5,9 +5,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from metalingua.error import UserError
 from metalingua.study.commands import add as study_commands
+
+if TYPE_CHECKING:
+    from metalingua.result.layout import Grid
 
 FORMATS = ("terminal", "markdown", "csv", "latex")
 
@@ -158,13 +162,15 @@ def _across(options: argparse.Namespace) -> int:
     return _put(options, across(_done(options), **how))
 
 
-def _put(options: argparse.Namespace, made: str) -> int:
+def _put(options: argparse.Namespace, made: "Grid") -> int:
+    from metalingua.result.layout import as_markdown
+
     if options.into:
         from metalingua.result.page_part import rewrite
 
-        rewrite(options.into, options.name, made)
+        rewrite(options.into, options.name, as_markdown(made))
     else:
-        print(made, end="")
+        print(as_markdown(made), end="")
     return 0
 
 

@@ -6,6 +6,7 @@ import yaml
 
 from metalingua.__main__ import main
 from metalingua.result.across import across
+from metalingua.result.layout import as_markdown
 from metalingua.result.run import RunDirectory, RunError
 
 
@@ -27,7 +28,7 @@ def kept(tmp_path, make_run):
 
 
 def table(paths, **how):
-    return across(paths, **{"rows": ["name"], "columns": ["task.shots"], **how}).splitlines()
+    return as_markdown(across(paths, **{"rows": ["name"], "columns": ["task.shots"], **how})).splitlines()
 
 
 def test_rows_columns_and_intervals_by_hand(kept):

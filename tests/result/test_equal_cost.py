@@ -4,6 +4,7 @@ import pytest
 
 from metalingua.__main__ import main
 from metalingua.result.equal_cost import equal_cost
+from metalingua.result.layout import as_markdown
 from metalingua.result.run import RunDirectory, RunError
 
 # step, seconds, score of each validation; multi-task ends first, after 10 seconds and 40 operations
@@ -27,27 +28,31 @@ def made(make_run):
     return make
 
 
+def printed(results, by="seconds"):
+    return as_markdown(equal_cost(results, by))
+
+
 def cells(text):
     return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
 
 
 def test_by_hand_of_one_run(made):
-    head, _, maml, cheap = cells(equal_cost([made()], "seconds"))
+    head, _, maml, cheap = cells(printed([made()]))
     assert head[2] == "minus Multi-task, fine-tuned, points" and head[-1] == "its cost, s"
     assert maml == ["MAML, second order", "66.0", "−4.0", "90.0", "24"]  # of 8 s: 16 are too many
     assert cheap == ["Multi-task, fine-tuned", "70.0", "–", "70.0", "10"]
     # by operations 4 steps are 4 steps, and the best so far counts, which is what would be tested
-    assert cells(equal_cost([made()], "flops"))[2] == ["MAML, second order", "66.0", "−4.0", "90.0", "6e-08"]
+    assert cells(printed([made()], "flops"))[2] == ["MAML, second order", "66.0", "−4.0", "90.0", "6e-08"]
 
 
 def test_it_says_that_it_is_of_meta_validation_and_traces_its_numbers(made):
-    text = equal_cost([made()], "seconds")
+    text = printed([made()])
     assert "on meta-validation, not on meta-test" in text and "Multi-task, fine-tuned ended: 10 s of" in text
     assert text.endswith("Run 000000000000; commit not recorded.\n")
 
 
 def test_differences_over_seeds_are_paired_and_tested(made):
-    text = equal_cost([made(seed, shift) for seed, shift in enumerate((0.0, 0.01, 0.02))], "seconds")
+    text = printed([made(seed, shift) for seed, shift in enumerate((0.0, 0.01, 0.02))])
     # −4, −3, −2: t with 2 degrees of freedom, 4.3027 / sqrt(3)
     assert cells(text)[2][2] == "**−3.0 [−5.5, −0.5]**"
     assert "exact sign-flip test over 3 seeds, Holm over 1 differences" in text and "can find nothing" in text
@@ -56,7 +61,7 @@ def test_differences_over_seeds_are_paired_and_tested(made):
 def test_before_its_first_validation_a_learner_has_no_score(made):
     result = made()
     result["training"]["maml"]["history"] = [[2, 12.0, 0.9]]
-    text = equal_cost([result], "seconds")
+    text = printed([result])
     assert cells(text)[2][1:3] == ["–", "–"] and "no validation had taken place by then" in text
 
 

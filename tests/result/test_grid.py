@@ -5,6 +5,7 @@ import yaml
 
 from metalingua.__main__ import main
 from metalingua.result.grid import grid
+from metalingua.result.layout import as_markdown
 from metalingua.result.run import RunDirectory, RunError
 
 
@@ -34,7 +35,7 @@ def test_each_run_is_a_cell_and_the_best_of_a_row_is_bold(kept):
         kept("MAML", 2, 1.0, [0.7, 0.6]),  # its best, not its last
         kept("MAML", 5, 0.1, [0.512]),
     ]
-    assert grid(paths, KEYS).splitlines() == [
+    assert as_markdown(grid(paths, KEYS)).splitlines() == [
         "| learner | step_size 0.1, steps 5 | step_size 1, steps 2 |",
         "| --- | ---: | ---: |",
         "| MAML | 51.2 | **70.0** |",

@@ -1,4 +1,6 @@
-from metalingua.result.layout import Cell, Grid, as_latex, as_markdown, escaped
+from dataclasses import replace
+
+from metalingua.result.layout import Cell, Grid, as_csv, as_latex, as_markdown, escaped, mean_cell, number
 
 GRID = Grid(
     title="A & B",
@@ -40,6 +42,31 @@ def test_latex():
         r"\par\footnotesize second",
         r"\end{table}",
     ]
+
+
+def test_csv_has_what_is_printed_without_bold():
+    assert as_csv(GRID) == 'learner,"minus x_1, points"\na|b,"−1.0 [−2.0, −0.5]*"\n†,–\n'
+
+
+def test_without_a_title_the_table_stands_alone():
+    bare = replace(GRID, title="", said="", heads=["", "x"])
+    assert as_markdown(bare).splitlines()[:2] == ["| | x |", "| --- | ---: |"]
+    made = as_latex(bare)
+    assert made.startswith("\\begin{tabular}{lr}\n\\toprule\n & x \\\\\n\\midrule\n")
+    assert made.endswith("\\end{tabular}\n\n*: p is small.\n\nsecond\n")
+
+
+def test_a_number_has_a_true_minus_and_zero_no_sign():
+    assert [number(each, 1, "+") for each in (1.26, 0.04, -0.04, -1.26)] == ["+1.3", "0.0", "0.0", "−1.3"]
+    assert [number(each, 1) for each in (1.26, -0.04, -1.26)] == ["1.3", "0.0", "−1.3"]
+
+
+def test_a_mean_has_an_interval_from_two_values_on():
+    assert [mean_cell(each, 1).text for each in ([], [2.0])] == ["–", "2.0"]
+    # t with 1 degree of freedom: 12.706 * 1
+    assert mean_cell([1.0, 3.0], 1, bounds=(0.0, 9.0)) == Cell("2.0 [0.0, 9.0]", 2.0)
+    assert mean_cell([1.0, 3.0], 1, "+", bounds=(0.0, 9.0)).text == "+2.0 [−10.7, +14.7]"
+    assert mean_cell([2.0, 2.0], 1, "+", starred=True) == Cell("+2.0 [+2.0, +2.0]", 2.0, bold=True, starred=True)
 
 
 def test_each_special_character_is_escaped_once():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metalingua.result.interval import Interval, mean_over_seeds
+from metalingua.result.layout import Cell, Grid, mean_cell
 from metalingua.result.metric import Metric
 from metalingua.result.paired import metric_of
 from metalingua.result.paired import scores as scores_of
@@ -46,8 +46,8 @@ def across(
     mean: bool = False,
     learners: Sequence[str] = (),
     metric: str | None = None,
-) -> str:
-    """A Markdown table of mean test scores, with 95 % t intervals over repetitions; the best row first.
+) -> Grid:
+    """A table of mean test scores, with 95 % t intervals over repetitions; the best row first.
 
     paths     done or kept runs
     rows      keys of the config whose values name a row, before the learner's label: "name", "model.tuning"
@@ -77,18 +77,19 @@ def across(
     heads = sorted({column for row in found.scores.values() for column in row}, key=lambda each: [*map(_order, each)])
     names = [] if mean else ["target"]
     names += [key.rpartition(".")[2] for key in columns]
-    lines = ["| | " + " | ".join(_head(names, each) for each in heads) + " |", "| --- |" + " ---: |" * len(heads)]
     ordered: list[tuple[str, Row]] = sorted(
         found.scores.items(), key=lambda item: (_mean(item[1]) * (1 if found.metric.lower_is_better else -1), item[0])
     )
     if minus:
         ordered = [(label, _less(row, found.scores[minus])) for label, row in ordered if label != minus]
     starred, tested = _tested([row for _, row in ordered]) if minus else (set(), [])
+    low, high = (found.metric.factor * bound for bound in found.metric.bounds)
+    made = []
     for label, row in ordered:
-        cells = [_cell(row.get(each, {}), minus is not None, found.metric) for each in heads]
-        cells = [text + r"\*" * ((id(row), each) in starred) for text, each in zip(cells, heads, strict=True)]
-        lines.append(f"| {label.replace('|', chr(92) + '|')} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", *_notes(found, over, minus, mean, tested)]) + "\n"
+        scores = [([*row.get(each, {}).values()], (id(row), each) in starred) for each in heads]
+        cells = [mean_cell(of, found.metric.digits, "+" if minus else "", star, (low, high)) for of, star in scores]
+        made.append([Cell(label), *cells])
+    return Grid("", "", ["", *(_head(names, each) for each in heads)], made, _notes(found, over, minus, mean, tested))
 
 
 def _add(
@@ -183,26 +184,6 @@ def _tested(rows: Sequence[Row]) -> tuple[set[tuple[int, Key]], list[int]]:
     return {place for (place, _), p in zip(cells, adjusted, strict=True) if p <= LEVEL}, [len(v) for _, v in cells]
 
 
-def _cell(mine: Mapping[Key, float], difference: bool, metric: Metric) -> str:
-    """`mine` as printed, scaled."""
-    if not mine:
-        return "–"
-    sign, digits = "+" if difference else "", metric.digits
-    if len(mine) == 1:
-        return _number(next(iter(mine.values())), sign, digits)
-    interval: Interval = mean_over_seeds(list(mine.values()))
-    if not difference:
-        interval = interval.within(*(metric.factor * bound for bound in metric.bounds))
-    low, high = (_number(end, sign, digits) for end in (interval.low, interval.high))
-    text = f"{_number(interval.estimate, sign, digits)} [{low}, {high}]"
-    return f"**{text}**" if difference and interval.excludes_zero else text
-
-
-def _number(value: float, sign: str, digits: int) -> str:
-    text = f"{value:{sign}.{digits}f}"
-    return (text.lstrip("+-") if sign and float(text) == 0 else text).replace("-", "−")
-
-
 def _notes(found: Found, over: Sequence[str], minus: str | None, mean: bool, tested: Sequence[int]) -> list[str]:
     """`tested` has the repetitions of each difference that is tested."""
     counts = sorted({len(cell) for row in found.scores.values() for cell in row.values()})
@@ -224,6 +205,5 @@ def _notes(found: Found, over: Sequence[str], minus: str | None, mean: bool, tes
     )
     if tested:
         most, tests = max(tested), len(tested)  # of cells with fewer repetitions less can be said
-        said.append(f"p: {how(most, 'runs', tests)}. " + reach(most, "runs", tests).replace("*", r"\*"))
-    said.append(source(found.results).line)
-    return [f"{line}<br>" for line in said[:-1]] + said[-1:]
+        said.append(f"p: {how(most, 'runs', tests)}. " + reach(most, "runs", tests))
+    return [*said, source(found.results).line]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 
 from metalingua.result.cost import trained
-from metalingua.result.interval import Interval, mean_over_seeds
+from metalingua.result.layout import Cell, Grid, mean_cell
 from metalingua.result.paired import agree
 from metalingua.result.run import RunError
 from metalingua.result.significance import LEVEL, holm, how, reach, sign_flip
@@ -33,8 +33,8 @@ class Spent:
                      if cost <= budget), None)  # fmt: skip
 
 
-def equal_cost(results: Sequence[Mapping[str, Any]], by: str) -> str:
-    """A Markdown table: every meta-trained learner of these runs, which differ in their seed alone, when it had spent
+def equal_cost(results: Sequence[Mapping[str, Any]], by: str) -> Grid:
+    """A table: every meta-trained learner of these runs, which differ in their seed alone, when it had spent
     as much as the cheapest of them needed for all of its training, in each run.
 
     by  "seconds" of training without validation, as measured, or "flops", in products of matrices
@@ -51,39 +51,36 @@ def equal_cost(results: Sequence[Mapping[str, Any]], by: str) -> str:
     spent = {name: [_spent(result, name, by) for result in results] for name in names}
     cheapest = min(names, key=lambda name: float(numpy.median([each.costs[-1] for each in spent[name]])))
     budgets = [each.costs[-1] for each in spent[cheapest]]
-    found = {name: [each.score_at(budget) for each, budget in zip(spent[name], budgets, strict=True)] for name in names}
-    minus: dict[str, list[float]] = {}
-    for name, scores in found.items():
-        pairs = [(one, other) for one, other in zip(scores, found[cheapest], strict=True) if one is not None]
-        if name != cheapest and len(pairs) == len(results):
-            minus[name] = [100 * (one - other) for one, other in pairs if other is not None]
+    found = {name: _scores_at(budgets, spent[name]) for name in names}
+    minus = {name: [100 * (one - other) for one, other in zip(scores, found[cheapest], strict=True)]
+             for name, scores in found.items() if scores and name != cheapest}  # fmt: skip
     seeds = len(results)
     tested = {}
     if seeds > 1 and minus:
         tested = dict(zip(minus, holm([float(sign_flip(each)) for each in minus.values()]).tolist(), strict=True))
     unit, one = COSTS[by]
     label = {name: results[0]["settings"][name]["label"] for name in names}
-    lines = [f"| learner | score then, % | minus {label[cheapest]}, points | its best, % | its cost, {unit} |",
-             "| --- | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    heads = ["learner", "score then, %", f"minus {label[cheapest]}, points", "its best, %", f"its cost, {unit}"]
+    rows = []
     for name in names:
-        ends = [each.scores[-1] for each in spent[name]]
+        then = [100 * score for score in found[name]]
+        ends = [100 * each.scores[-1] for each in spent[name]]
+        less = mean_cell(minus.get(name, []), 1, "+", tested.get(name, 1.0) <= LEVEL)
         cost = float(numpy.median([each.costs[-1] for each in spent[name]])) / one
-        line = [label[name], _cell(found[name]), _difference(minus.get(name), tested.get(name)), _cell(ends)]
-        lines.append("| " + " | ".join([*line, f"{cost:,.0f}" if cost >= 10 else f"{cost:.2g}"]) + " |")
+        spend = Cell(f"{cost:,.0f}" if cost >= 10 else f"{cost:.2g}", cost)
+        rows.append([Cell(label[name]), mean_cell(then, 1), less, mean_cell(ends, 1), spend])
     budget = float(numpy.median(budgets)) / one
     notes = [
         f"The mean score on meta-validation, not on meta-test, of the best validation up to the cost at which "
         f"{label[cheapest]} ended: {budget:,.3g} {unit} of meta-training{' (median over seeds)' * (seeds > 1)}.",
         "Of seconds, those of the machines that made these runs." if by == "seconds" else
         "GFLOP: in products of matrices alone.",
-        *(["–: no validation had taken place by then."] if any(None in each for each in found.values()) else []),
+        *(["–: no validation had taken place by then."] if not all(found.values()) else []),
     ]  # fmt: skip
     if seeds > 1:
         test = f"; p: {how(seeds, 'seeds', len(minus))}. {reach(seeds, 'seeds', len(minus))}" if minus else "."
         notes.append(f"95 % t interval over {seeds} seeds; differences are paired by seed; bold: it excludes 0{test}")
-    notes.append(source(results).line)
-    text = [f"{note}<br>" for note in notes[:-1]] + notes[-1:]
-    return "\n".join([*lines, "", *(each.replace("*", "\\*") for each in text)]) + "\n"
+    return Grid("", "", heads, rows, [*notes, source(results).line])
 
 
 def _spent(result: Mapping[str, Any], name: str, by: str) -> Spent:
@@ -98,28 +95,8 @@ def _spent(result: Mapping[str, Any], name: str, by: str) -> Spent:
     return Spent(costs, numpy.maximum.accumulate([score for _, _, score in history]).tolist())
 
 
-def _cell(scores: Sequence[float | None]) -> str:
-    known = [100 * score for score in scores if score is not None]
-    if len(known) < len(scores):
-        return "–"
-    return _shown(mean_over_seeds(known), "") if len(known) > 1 else f"{known[0]:.1f}"
-
-
-def _difference(points: Sequence[float] | None, p: float | None) -> str:
-    if points is None:
-        return "–"
-    if len(points) == 1:
-        return _number(points[0], "+")
-    found = mean_over_seeds(points)
-    text = _shown(found, "+")
-    return (f"**{text}**" if found.excludes_zero else text) + (r"\*" if p is not None and p <= LEVEL else "")
-
-
-def _shown(interval: Interval, sign: str) -> str:
-    low, high = _number(interval.low, sign), _number(interval.high, sign)
-    return f"{_number(interval.estimate, sign)} [{low}, {high}]"
-
-
-def _number(value: float, sign: str) -> str:
-    text = f"{value:{sign}.1f}"
-    return (text[-3:] if sign and float(text) == 0 else text).replace("-", "−")
+def _scores_at(budgets: Sequence[float], spent: Sequence[Spent]) -> list[float]:
+    """The score of each run when its budget was spent; none where a run had no validation by then."""
+    scores = [each.score_at(budget) for each, budget in zip(spent, budgets, strict=True)]
+    known = [score for score in scores if score is not None]
+    return known if len(known) == len(scores) else []

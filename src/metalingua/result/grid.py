@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metalingua.result.layout import Cell, Grid, number
 from metalingua.result.run import RunError, read_run
 from metalingua.result.source import source
 
 
-def grid(paths: Sequence[Path], keys: Sequence[str]) -> str:
-    """A Markdown table: a row a learner, a column for each combination of values of `keys`, in each the best mean
+def grid(paths: Sequence[Path], keys: Sequence[str]) -> Grid:
+    """A table: a row a learner, a column for each combination of values of `keys`, in each the best mean
     meta-validation score of the run's meta-training, %. Bold: the best of a row; a dash: no such run.
 
     paths   done or kept runs, one for each learner and combination; no test score is read
@@ -31,15 +32,15 @@ def grid(paths: Sequence[Path], keys: Sequence[str]) -> str:
     columns = sorted({values for row in rows.values() for values in row})
     names = [key.rpartition(".")[2] for key in keys]
     head = [", ".join(f"{name} {value:g}" for name, value in zip(names, values, strict=True)) for values in columns]
-    lines = ["| learner | " + " | ".join(head) + " |", "| --- |" + " ---: |" * len(columns)]
+    lines = []
     for label, row in sorted(rows.items()):
         best = max(row.values())
-        cells = [f"{100 * row[each]:.1f}" if each in row else "–" for each in columns]
-        cells = [f"**{cell}**" if row.get(each) == best else cell for cell, each in zip(cells, columns, strict=True)]
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+        cells = [Cell(number(100 * row[each], 1), row[each], row[each] == best) if each in row else Cell("–")
+                 for each in columns]  # fmt: skip
+        lines.append([Cell(label), *cells])
     note = f"Best mean score on meta-validation, %, of seed {seeds.pop()}; {episodes.pop()} episodes a task."
-    note += " One run a cell, and the best of its validations: no interval, no test.<br>"
-    return "\n".join([*lines, "", note, source(results).line]) + "\n"
+    note += " One run a cell, and the best of its validations: no interval, no test."
+    return Grid("", "", ["learner", *head], lines, [note, source(results).line])
 
 
 def _found(path: Path, keys: Sequence[str]) -> tuple[Mapping[str, Any], str, tuple[Any, ...], float, tuple[int, int]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from metalingua.result.figure import adapting, costs, intervals, learning, svg
 from metalingua.result.interval import Interval
-from metalingua.result.layout import Cell, Grid
+from metalingua.result.layout import Cell, Grid, number
 from metalingua.result.paired import Run
 from metalingua.result.pairwise import pairwise
 from metalingua.result.printed import grids
@@ -185,16 +185,11 @@ def _matrix(runs: Sequence[Run], table: Table) -> str:
 
 def _less(interval: Interval, table: Table, pair: str, dense: bool) -> str:
     digits = table.metric.digits
-    estimate, low, high = (_signed(each, digits) for each in (interval.estimate, interval.low, interval.high))
+    estimate, low, high = (number(each, digits, "+") for each in (interval.estimate, interval.low, interval.high))
     kind = ' class="above"' if interval.low > 0 else ' class="below"' if interval.high < 0 else ""
     text = f"<strong>{estimate}</strong>" if interval.excludes_zero else estimate
     shown = "" if dense else f' <span class="ci">[{low}, {high}]</span>'
     return f'<td{kind} title="{escape(pair)}: {estimate} [{low}, {high}]">{text}{shown}</td>'
-
-
-def _signed(value: float, digits: int) -> str:
-    text = f"{value:+.{digits}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
 def _runs(results: Mapping[str, Mapping[str, Any]]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from metalingua.result.interval import Interval
-from metalingua.result.layout import Cell, Grid, as_latex, as_markdown, escaped, notes_as_markdown
+from metalingua.result.layout import Cell, Grid, as_latex, as_markdown, escaped, notes_as_markdown, number
 from metalingua.result.metric import Metric
 from metalingua.result.significance import Significance
 from metalingua.result.table import Row, Table
@@ -71,7 +71,8 @@ def grids(made: Sequence[Table], p_columns: bool = False) -> tuple[list[Grid], G
         for row in table.rows:
             cells = [Cell(row.name)]
             for metric, interval in zip(table.metric.printed, (row.score, *row.beside), strict=True):
-                cells.append(Cell(f"{_plain(interval, metric)} [{_ends(interval, metric)}]", interval.estimate))
+                text = f"{number(interval.estimate, metric.digits)} [{_ends(interval, metric)}]"
+                cells.append(Cell(text, interval.estimate))
             for other in table.references:
                 cells += _difference(row.differences[other], row.significance[other], table.metric, p_columns)
             rows.append([*cells, Cell(_milliseconds(row), row.adapt_milliseconds)])
@@ -83,7 +84,7 @@ def grids(made: Sequence[Table], p_columns: bool = False) -> tuple[list[Grid], G
 def _difference(interval: Interval | None, found: Significance | None, metric: Metric, p_columns: bool) -> list[Cell]:
     if interval is None or found is None:
         return [Cell("–")] * (2 if p_columns else 1)
-    text = f"{_signed(interval.estimate, metric)} [{_ends(interval, metric, signed=True)}]"
+    text = f"{number(interval.estimate, metric.digits, '+')} [{_ends(interval, metric, '+')}]"
     cell = Cell(text, interval.estimate, interval.excludes_zero, found.significant)
     return [cell, Cell(_p(found.holm), found.holm)] if p_columns else [cell]
 
@@ -145,15 +146,12 @@ def terminal(table: Table) -> "Group":
     from rich.table import Table as Grid
     from rich.text import Text
 
-    def cell(
-        interval: Interval | None, metric: Metric, signed: bool = False, found: Significance | None = None
-    ) -> Text:
+    def cell(interval: Interval | None, metric: Metric, sign: str = "", found: Significance | None = None) -> Text:
         if interval is None:
             return Text("–", style="dim")
-        value = _signed(interval.estimate, metric) if signed else _plain(interval, metric)
-        value += "*" if found and found.significant else ""
-        bold = "bold" if signed and interval.excludes_zero else ""
-        return Text.assemble((value, bold), "\n", (_ends(interval, metric, signed), "dim"))
+        value = number(interval.estimate, metric.digits, sign) + ("*" if found and found.significant else "")
+        bold = "bold" if sign and interval.excludes_zero else ""
+        return Text.assemble((value, bold), "\n", (_ends(interval, metric, sign), "dim"))
 
     grid = Grid(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="")
     grid.add_column("learner", min_width=16)
@@ -166,7 +164,7 @@ def terminal(table: Table) -> "Group":
     for place, row in enumerate(table.rows):
         scores = [cell(*each) for each in zip((row.score, *row.beside), table.metric.printed, strict=True)]
         grid.add_row(Text(row.name, style="" if place else "bold"), *scores,
-                     *(cell(interval, table.metric, signed=True, found=row.significance[other])
+                     *(cell(interval, table.metric, "+", row.significance[other])
                        for other, interval in row.differences.items()), *_cost(row))  # fmt: skip
     said = [*([f"p: {table.test}."] if table.test else []), *table.notes]
     notes = [Text(note, style="yellow" if note.startswith("Warning") else "dim") for note in said]
@@ -196,18 +194,8 @@ def _goal(table: Table) -> str | None:
     return next(iter(table.references.values()), None) if any(row.reached for row in table.rows) else None
 
 
-def _plain(interval: Interval, metric: Metric) -> str:
-    return f"{interval.estimate:.{metric.digits}f}"
-
-
-def _signed(value: float, metric: Metric) -> str:
-    text = f"{value:+.{metric.digits}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
-
-
-def _ends(interval: Interval, metric: Metric, signed: bool = False) -> str:
-    ends = (interval.low, interval.high)
-    low, high = (_signed(end, metric) if signed else f"{end:.{metric.digits}f}" for end in ends)
+def _ends(interval: Interval, metric: Metric, sign: str = "") -> str:
+    low, high = (number(end, metric.digits, sign) for end in (interval.low, interval.high))
     return f"{low},\N{NO-BREAK SPACE}{high}"  # never broken over two lines
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metalingua.result.interval import Interval, bootstrap_over_episodes, mean_over_seeds
+from metalingua.result.layout import Cell, Grid, interval_cell
 from metalingua.result.metric import METRICS
 from metalingua.result.run import RunError, read_run
 from metalingua.study.compose import Composer
@@ -42,8 +43,8 @@ def variants(compose: Composer, factors: Sequence[str], pairs: Sequence[str] = (
     return found
 
 
-def deltas(runs: Sequence[tuple[str, Sequence[Path]]]) -> str:
-    """A Markdown table: a row a variant, for each target its score and its difference to the base, with 95 % intervals;
+def deltas(runs: Sequence[tuple[str, Sequence[Path]]]) -> Grid:
+    """A table: a row a variant, for each target its score and its difference to the base, with 95 % intervals;
     the learner is each run's own.
 
     runs  (label, its runs, a seed each); the first is the base
@@ -60,29 +61,24 @@ def deltas(runs: Sequence[tuple[str, Sequence[Path]]]) -> str:
                 if result[key] != first[key]:
                     raise RunError(f"{label} and {base} differ in {key}: other episodes, so they cannot be paired")
     targets = first["targets"]
-    heads = " | ".join(f"{each['title']}, {_unit(each)} | minus base" for each in targets.values())
-    lines = [f"| change | {heads} |", "| --- |" + " ---: | ---: |" * len(targets)]
-    sizes = set()
+    heads, lines, sizes = ["change"], [], set()
+    for each in targets.values():
+        heads += [f"{each['title']}, {METRICS[each['metric']].title}", "minus base"]
     for label, found in seen.items():
-        cells = []
+        cells = [Cell(label)]
         for target, about in targets.items():
+            digits = METRICS[about["metric"]].digits
             scores = {seed: _scores(result, frame, target, about) for seed, (result, frame) in found.items()}
             others = {seed: _scores(result, frame, target, about) for seed, (result, frame) in mine.items()}
-            cells.append(_shown(_interval(list(scores.values())), about, sign="") if scores else "–")
+            cells.append(interval_cell(_interval(list(scores.values())), digits) if scores else Cell("–"))
             both = [scores[seed] - others[seed] for seed in scores if seed in others]
             sizes.add(len(both))
-            cells.append("–" if label == base or not both else _shown(_interval(both), about, sign="+"))
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+            cells.append(Cell("–") if label == base or not both else interval_cell(_interval(both), digits, "+"))
+        lines.append(cells)
     n = max(sizes)
     method = f"95 % t interval over {n} seeds" if n > 1 else "95 % interval over episodes, given this seed"
-    return (
-        "\n".join([*lines, "", f"{method}; differences paired by seed and episode; bold: the interval excludes 0."])
-        + "\n"
-    )
-
-
-def _unit(about: About) -> str:
-    return METRICS[about["metric"]].title
+    note = f"{method}; differences paired by seed and episode; bold: the interval excludes 0."
+    return Grid("", "", heads, lines, [note])
 
 
 def _scores(result, frame, target, about):
@@ -100,14 +96,3 @@ def _interval(per_seed: "Sequence[pandas.Series[float]]") -> Interval:
     if len(per_seed) == 1:
         return bootstrap_over_episodes(per_seed[0].to_numpy())
     return mean_over_seeds([each.mean() for each in per_seed])
-
-
-def _shown(interval: Interval, about: About, sign: str) -> str:
-    digits = METRICS[about["metric"]].digits
-
-    def number(value: float) -> str:
-        text = f"{value:{sign}.{digits}f}"
-        return (text.lstrip("+-") if sign and float(text) == 0 else text).replace("-", "−")
-
-    text = f"{number(interval.estimate)} [{number(interval.low)}, {number(interval.high)}]"
-    return f"**{text}**" if sign and interval.excludes_zero else text

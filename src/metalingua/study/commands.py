@@ -248,6 +248,7 @@ def _table(options: argparse.Namespace) -> int:
 def _ablate(options: argparse.Namespace) -> int:
     from metalingua.check.check import check
     from metalingua.result.identity import directory, plain, reading_as_the_start
+    from metalingua.result.layout import as_markdown
     from metalingua.result.run import write_atomically
     from metalingua.study.ablation import deltas, variants
     from metalingua.study.compose import composer
@@ -272,7 +273,7 @@ def _ablate(options: argparse.Namespace) -> int:
             print(f"  {each.state:<8} {each.run.path}  {' '.join(each.words)}")
         return 0
     code = _launch(options, "ablation", [each for each in todo if each.state != "done"])
-    text = deltas([(label, [each.run.path for each in mine if each.run.done]) for label, mine in of])
+    text = as_markdown(deltas([(label, [each.run.path for each in mine if each.run.done]) for label, mine in of]))
     print(text, end="")
     if options.output:
         write_atomically(options.output, text.encode())

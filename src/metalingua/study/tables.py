@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metalingua.result.across import across
-from metalingua.result.cells import as_csv, as_latex
 from metalingua.result.equal_cost import equal_cost
 from metalingua.result.grid import grid
+from metalingua.result.layout import as_csv, as_latex, as_markdown
 from metalingua.result.printed import csv, latex, markdown
 from metalingua.result.run import RunError, read_result, read_run
 from metalingua.result.table import tables
@@ -57,9 +57,9 @@ def make(paths: Sequence[Path], table: Table) -> Made:
         found = tables([read_run(path) for path in paths])
         return Made(markdown(found), csv(found), latex(found))
     if table.kind == "grid":
-        text = grid(paths, **table.how)
+        made = grid(paths, **table.how)
     elif table.kind == "equal_cost":
-        text = equal_cost([read_result(path) for path in paths], **table.how)
+        made = equal_cost([read_result(path) for path in paths], **table.how)
     else:
-        text = across(paths, **{"rows": [], "columns": [], **table.how})
-    return Made(text, as_csv(text), as_latex(text))
+        made = across(paths, **{"rows": [], "columns": [], **table.how})
+    return Made(as_markdown(made), as_csv(made), as_latex(made))
