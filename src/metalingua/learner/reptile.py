@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from metalingua.learner.descent import descent, stepping, support_loss
 from metalingua.learner.inner import GRADIENT_DESCENT, Inner
@@ -55,7 +56,7 @@ class Reptile(Learner):
         examples = episode.support if self.examples == "support" else _both(episode)
         with torch.no_grad():
             *_, there = self._descent(model, params, examples)
-        return 0.5 * torch.stack([(params[name] - phi).square().sum() for name, phi in there.items()]).sum()
+        return 0.5 * torch.stack([mse_loss(params[name], phi, reduction="sum") for name, phi in there.items()]).sum()
 
     def _descent(self, model: Model, params: Params, examples: Examples) -> Iterator[Params]:
         start = {name: params[name] for name in model.names(params, examples.problem)}

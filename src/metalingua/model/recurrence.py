@@ -32,6 +32,7 @@ step together, and only the `sizes[t]` texts that reach step t have a row there.
 that occurs often has one x, which its rows share.
 """
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -182,3 +183,7 @@ class _GradientOfGradient(Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> None:
         raise RuntimeError("metalingua.model.recurrence.lstm has two derivatives; a third was asked for")
+
+
+for _each in (_Recurrence, _Gradient, _GradientOfGradient):  # torch asks for it at every call, and it takes long to make
+    _each.forward.__signature__ = inspect.signature(_each.forward)  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ Results and gradients are put together in task order, so the number of threads c
 On an accelerator tasks run as one, by torch.vmap (`metalingua.training.stack`), where learner and encoder can.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -74,13 +74,17 @@ class Engine:
 
     def map(self, function: Callable[[Episode], Any], episodes: Sequence[Episode]) -> list[Any]:
         """`function` of every episode, in order, with the caller's grad mode."""
+        return list(self._as_done(function, episodes))
+
+    def _as_done(self, function: Callable[[Episode], Any], episodes: Sequence[Episode]) -> Iterator[Any]:
+        """The same, each when it and those before it are done; the workers have begun when this returns."""
         grad = torch.is_grad_enabled()
 
         def work(episode: Episode) -> Any:
             with torch.set_grad_enabled(grad):
                 return function(episode)
 
-        return list(self._pool.map(work, episodes))
+        return self._pool.map(work, episodes)
 
     def loss(
         self,
@@ -107,9 +111,11 @@ class Engine:
             with asked_for():
                 return slopes_of(model, params, placed(episode, device), episode_loss, order)
 
-        results = self.map(one, episodes)
+        results = self._as_done(one, episodes)
         total = {name: torch.zeros_like(value) for name, value in params.items()}
-        for episode, (_, grads) in zip(episodes, results, strict=True):
+        losses = []
+        for episode, (loss, grads) in zip(episodes, results, strict=True):  # summed while others are computed
+            losses.append(loss)
             for (name, into), grad in zip(total.items(), grads, strict=True):
                 if grad is None:
                     continue
@@ -117,7 +123,7 @@ class Engine:
                     into.index_add_(0, episode.rows.to(device), grad)
                 else:
                     into.add_(grad)
-        mean = torch.stack([loss for loss, _ in results]).mean()
+        mean = torch.stack(losses).mean()
         return _Precomputed.apply(mean, list(total.values()), len(episodes), *params.values())
 
     def depends(
