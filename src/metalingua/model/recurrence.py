@@ -185,5 +185,5 @@ class _GradientOfGradient(Function):
         raise RuntimeError("metalingua.model.recurrence.lstm has two derivatives; a third was asked for")
 
 
-for _each in (_Recurrence, _Gradient, _GradientOfGradient):  # torch asks for it at every call, and it takes long to make
+for _each in (_Recurrence, _Gradient, _GradientOfGradient):  # torch asks for it at every call
     _each.forward.__signature__ = inspect.signature(_each.forward)  # type: ignore[attr-defined]
