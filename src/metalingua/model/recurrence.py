@@ -185,5 +185,6 @@ class _GradientOfGradient(Function):
         raise RuntimeError("metalingua.model.recurrence.lstm has two derivatives; a third was asked for")
 
 
-for _each in (_Recurrence, _Gradient, _GradientOfGradient):  # torch asks for it at every call
-    _each.forward.__signature__ = inspect.signature(_each.forward)  # type: ignore[attr-defined]
+for _each in (_Recurrence, _Gradient, _GradientOfGradient):
+    _forward_of: Any = _each.forward
+    _forward_of.__signature__ = inspect.signature(_forward_of)  # torch asks for it at every call
