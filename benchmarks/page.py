@@ -20,7 +20,7 @@ from metalingua.result.page_part import rewrite
 PAGE = ROOT / "docs" / "performance.md"
 XEON = ROOT / "benchmarks" / "results_xeon.json"  # the races on another machine, as they were kept
 SECTIONS = {"speed": "the races", "growth": "growth", "overhead": "Lightning, logging and data",
-            "time_to_accuracy": "time to accuracy", "accelerator": "on a GPU"}  # fmt: skip
+            "time_to_accuracy": "time to accuracy", "accelerator": "on a GPU", "models": "models"}  # fmt: skip
 FIGURE = ROOT / "docs" / "performance_growth.png"
 
 Entries = Mapping[str, Any]

@@ -54,7 +54,7 @@ class UnicornMaml(Learner):
     def path(self, model: Model, params: Params, support: Examples) -> Iterator[Predictor]:
         problem, row = support.problem, params[WEIGHT]
         start = {name: value for name, value in params.items() if name.startswith("encoder.")}
-        start[f"head.{problem.name}.weight"] = row.expand(problem.outputs, -1)
+        start[f"head.{problem.name}.weight"] = row.expand(problem.outputs, -1).contiguous()  # as a file holds it
         start[f"head.{problem.name}.bias"] = row.new_zeros(problem.outputs)
         loss, update = support_loss(model, start, support), stepping(self.inner, self.step_size)
         for fast in descent(loss, start, update, steps=self.steps, order=self.order):
