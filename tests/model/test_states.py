@@ -6,7 +6,7 @@ from metalingua.model.states import FrozenStates
 
 
 def test_a_text_is_worked_out_once_and_the_oldest_is_forgotten(monkeypatch):
-    monkeypatch.setattr(states, "TOKENS", 6)
+    monkeypatch.setattr(states, "BYTES", 6 * 2)  # six numbers of two bytes
     asked = []
 
     def worked_out(ids, second):

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-TOKENS = 500_000  # that are kept: 384 MB of 384 numbers each
+# That are kept: 2.8 million tokens of 384 numbers. Learners draw the same texts one after another: where there is no
+# room for all of them, none is found again.
+BYTES = 2 << 30
 
 
 class FrozenStates:
@@ -20,7 +22,7 @@ class FrozenStates:
     """
 
     def __init__(self, states: Callable[[np.ndarray, int | None], Tensor]):
-        self._states, self._lock, self._tokens = states, threading.Lock(), 0
+        self._states, self._lock, self._bytes = states, threading.Lock(), 0
         self._kept: OrderedDict[bytes, Tensor] = OrderedDict()
 
     def of(self, ids: np.ndarray, second: int | None = None) -> Tensor:
@@ -34,7 +36,7 @@ class FrozenStates:
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = found
-                self._tokens += len(found)
-            while self._tokens > TOKENS and len(self._kept) > 1:
-                self._tokens -= len(self._kept.popitem(last=False)[1])
+                self._bytes += found.nbytes
+            while self._bytes > BYTES and len(self._kept) > 1:
+                self._bytes -= self._kept.popitem(last=False)[1].nbytes
         return found
