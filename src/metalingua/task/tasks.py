@@ -1,10 +1,7 @@
 """The tasks of one run: read from corpora, passed through the leakage gate, split by what must be new at meta-test."""
 
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, replace
-from functools import cache
 from itertools import chain
 from typing import Annotated, Any
 
@@ -16,12 +13,13 @@ from metalingua.corpus.corpus import Corpus
 from metalingua.error import UserError
 from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.task.episode import Episodes
-from metalingua.task.leakage import FIXED, SPLITS, YIELDING, LeakageError, Pool, gate, pools
+from metalingua.task.leakage import SPLITS, LeakageError, Pool, gate
 from metalingua.task.question import Questions
+from metalingua.task.rows import Rows, fixed_part, named, pool_name, rule_of
 from metalingua.task.sentences import SENTENCE, Sentences, cut
 from metalingua.task.sequences import Sequences
 from metalingua.task.tagging import TaggedTask
-from metalingua.task.task import FixedQueries, Rule, Task, make_task
+from metalingua.task.task import Rule, Task, make_task
 from metalingua.task.translation import Translations
 from metalingua.task.unlabelled import Unlabelled
 from metalingua.text.normal import position
@@ -32,7 +30,7 @@ KINDS: dict[str, type[Sequences]] = {  # a column that only one kind's corpora h
     "question": Questions,
     "target": Translations,
 }
-Stated = list[tuple[str, str, Rule | Unlabelled]]  # split and name of a task, and how its corpus becomes it
+LeftOut = Mapping[tuple[str, str], set[int]]  # by the gate: rows, by split and corpus
 
 
 class Tasks:
@@ -68,7 +66,7 @@ class Tasks:
         self.max_length, self.label_order, self.held_out, self.leakage = max_length, label_order, held_out, leakage
         rules = {"meta_train": meta_train, "meta_validation": meta_validation, "meta_test": meta_test}
         self.rules = {
-            split: {name: _rule(split, name, rule) for name, rule in each.items()} for split, each in rules.items()
+            split: {name: rule_of(split, name, rule) for name, rule in each.items()} for split, each in rules.items()
         }
         self.splits: dict[str, list[Task | Unlabelled]] = {}
         self.found: dict[str, Any] = {}
@@ -77,111 +75,76 @@ class Tasks:
     def read(self) -> "Tasks":
         """Load the corpora, pass the gate, make the tasks. Raises LeakageError, CorpusError or UserError."""
         stated = [(split, name, rule) for split, rules in self.rules.items() for name, rule in rules.items()]
-        data = {name: self.corpora[name].load() for name in _named(rule for _, _, rule in stated)}
+        data = {name: self.corpora[name].load() for name in named(rule for _, _, rule in stated)}
         mended = {name: counted for name in data if (counted := self.corpora[name].counted())}
-        columns = {
-            name: {column: data[name][column][:] for column in data[name].column_names}
-            for name in _named(rule for _, _, rule in stated if isinstance(rule, Rule))
-        }
-        given = _of_one_domain(stated, columns)
-        labelled = [(split, rule) for split, _, rule in given if isinstance(rule, Rule)]
-        fixed = [(YIELDING if rule.fixed_queries.yields else FIXED, _asked(rule, rule.fixed_queries))
-                 for _, rule in labelled if rule.fixed_queries]  # fmt: skip
-
-        @cache
-        def places(corpus: str) -> np.ndarray:
-            return np.array([position(text) for text in columns[corpus]["text"]])
-
-        @cache
-        def sentences(corpus: str, rule: str, shortest: int) -> Sentences:
-            return Sentences(data[corpus], rule, shortest)
-
-        def inside(rule: Rule) -> np.ndarray:
-            low, high = rule.share
-            chosen = np.ones(len(columns[rule.corpus]["text"]), dtype=bool)
-            if low > 0 or high < 1:
-                chosen &= (places(rule.corpus) >= low) & (places(rule.corpus) < high)
-            if rule.classes is not None and "label" in columns[rule.corpus]:
-                chosen &= np.isin(columns[rule.corpus]["label"], [str(label) for label in rule.classes])
-            if rule.domains is not None:
-                chosen &= np.isin(columns[rule.corpus]["domain"], rule.domains)
-            return np.flatnonzero(chosen)
-
-        members: dict[tuple[str, str], np.ndarray] = {}  # split and corpus to the texts that any of its tasks may draw
-        held_by = {}  # the corpus of each of these
-        for split, rule in (*labelled, *fixed):
-            before = members.get((split, _pool(rule)), np.empty(0, np.int64))
-            members[split, _pool(rule)] = np.union1d(before, inside(rule))
-            held_by[split, _pool(rule)] = rule.corpus
-        left_out = self._pass_gate(
-            [each for key, at in members.items() for each in pools(*key, columns[held_by[key]], at)]
-        )
-
+        rows = Rows(data, stated)
+        left_out = self._pass_gate(rows.pools())
         self.found["mended"] = mended
-
-        emptied: dict[tuple[str, str], int] = {}  # by the gate: of how many texts
-
-        def made(name: str, rule: Rule, split: str) -> Task:
-            corpus, left = self.corpora[rule.corpus], left_out.get((split, _pool(rule)), set())
-            drawable = inside(rule)
-            at = [i for i in drawable if i not in left]
-            if len(drawable) and not at:
-                emptied[split, name] = len(drawable)
-            held = {column: [values[i] for i in at] for column, values in columns[rule.corpus].items()}
-            if kind := next((kind for column, kind in KINDS.items() if column in held), None):
-                task = kind.of(name, rule, corpus, held)
-                task.domain = rule.domains[0] if rule.domains else task.domain
-                return task
-            return make_task(
-                name,
-                rule,
-                domain=rule.domains[0] if rule.domains else corpus.domain,
-                texts=held["text"],
-                labels=held.get("label"),
-                ratings=np.array(held["rating"]) if "rating" in held else None,
-                label_set=corpus.labels,
-                scale=corpus.rating_range,
-                ways=self.ways,
-                label_words=corpus.label_words,
-            )
-
         self.splits = {split: [] for split in self.rules}
-        for split, name, each in given:
-            corpus = self.corpora[each.corpus]
+        for split, name, each in rows.given:
             if isinstance(each, Unlabelled):
-                mine = sentences(each.corpus, each.sentence, each.shortest)
-                each.take(split, name, corpus.domain, self.ways, mine)
+                each.take(split, name, self.corpora[each.corpus].domain, self.ways, rows.sentences(each))
                 self.splits[split].append(each)
                 continue
-            task = made(name, each, split)
+            task = self._made(name, each, split, rows, left_out)
             if fix := each.fixed_queries:
-                task.fix_queries(made(name, _asked(each, fix), YIELDING if fix.yields else FIXED), fix.each)
+                part, asked = fixed_part(each)
+                task.fix_queries(self._made(name, asked, part, rows, left_out), fix.each)
             self.splits[split].append(task)
         self._require_new()
-        sequences = [task.name for split in self.splits for task in self.labelled(split) if isinstance(task, Sequences)]
-        if sequences and self.label_order == "shuffled":
-            raise UserError(
-                f"task.label_order is shuffled, and {sequences[0]} is answered token by token: its labels have no "
-                "other order; set task.label_order=fixed"
-            )
-        pooled = [task.name for split in self.splits for task in self.labelled(split) if task.metric == "macro_f1"]
-        if pooled and self.label_order == "shuffled":
-            raise UserError(
-                f"task.label_order is shuffled, and {pooled[0]} is judged by macro_f1, for which a class must have the "
-                "same place in every episode; set task.label_order=fixed, or its metric to null"
-            )
+        self._require_order()
+        for split, name, each in rows.given:
+            if isinstance(each, Rule) and (all_of_them := _emptied(each, split, rows, left_out)):
+                raise UserError(
+                    f"task.{split}.{name} has no text left: all {all_of_them} are left out (task.leakage=drop), since "
+                    "a later split, or this corpus itself, has them too; take other texts, or set task.leakage=report"
+                )
         for split in self.splits:
             for task in self.labelled(split):
-                if all_of_them := emptied.get((split, task.name)):
-                    raise UserError(
-                        f"task.{split}.{task.name} has no text left: all {all_of_them} are left out "
-                        "(task.leakage=drop), since a later split, or this corpus itself, has them too; take other "
-                        "texts, or set task.leakage=report"
-                    )
                 task.require(split, *self.size(task))
         if any(self._unlabelled().values()):
             self._part_sentences()
         return self
+
+    def _made(self, name: str, rule: Rule, split: str, rows: Rows, left_out: LeftOut) -> Task:
+        """The task that `rule` makes of the rows that the gate has not left out."""
+        corpus, left = self.corpora[rule.corpus], left_out.get((split, pool_name(rule)), set())
+        at = [i for i in rows.drawable(rule) if i not in left]
+        held = {column: [values[i] for i in at] for column, values in rows.columns[rule.corpus].items()}
+        if kind := next((kind for column, kind in KINDS.items() if column in held), None):
+            task = kind.of(name, rule, corpus, held)
+            task.domain = rule.domains[0] if rule.domains else task.domain
+            return task
+        return make_task(
+            name,
+            rule,
+            domain=rule.domains[0] if rule.domains else corpus.domain,
+            texts=held["text"],
+            labels=held.get("label"),
+            ratings=np.array(held["rating"]) if "rating" in held else None,
+            label_set=corpus.labels,
+            scale=corpus.rating_range,
+            ways=self.ways,
+            label_words=corpus.label_words,
+        )
+
+    def _require_order(self) -> None:
+        """Raise UserError if labels are shuffled that have no other order."""
+        if self.label_order != "shuffled":
+            return
+        tasks = [task for split in self.splits for task in self.labelled(split)]
+        for task in tasks:
+            if isinstance(task, Sequences):
+                raise UserError(
+                    f"task.label_order is shuffled, and {task.name} is answered token by token: its labels have no "
+                    "other order; set task.label_order=fixed"
+                )
+        for task in tasks:
+            if task.metric == "macro_f1":
+                raise UserError(
+                    f"task.label_order is shuffled, and {task.name} is judged by macro_f1, for which a class must have "
+                    "the same place in every episode; set task.label_order=fixed, or its metric to null"
+                )
 
     def size(self, task: Task | Unlabelled) -> tuple[int, int]:
         """Support and query texts a class of an episode of `task`."""
@@ -219,7 +182,7 @@ class Tasks:
                 "of the earlier one, task.leakage=report goes on with them"
             )
 
-    def _pass_gate(self, given: list[tuple[Pool, list[np.ndarray]]]) -> dict[tuple[str, str], set[int]]:
+    def _pass_gate(self, given: list[tuple[Pool, list[np.ndarray]]]) -> LeftOut:
         """Rows to leave out, by split and corpus. `given` are pools, each with the rows that its texts stand in."""
         gated = [pool for pool, _ in given]
         leakage = gate(gated)
@@ -324,60 +287,7 @@ def frequency(tasks: Iterable[Task], vocabulary: int, more: Iterable[np.ndarray]
     return torch.from_numpy((count / count.sum()).astype(np.float32))
 
 
-def _named(rules: Iterable[Rule | Unlabelled]) -> list[str]:
-    """The corpora that `rules` read, each once."""
-    rules = list(rules)
-    fixed = [rule.fixed_queries for rule in rules if isinstance(rule, Rule) and rule.fixed_queries]
-    return list(dict.fromkeys([*(rule.corpus for rule in rules), *(each.corpus for each in fixed if each.corpus)]))
-
-
-def _asked(rule: Rule, fixed: FixedQueries) -> Rule:
-    """The rule that makes the fixed queries of `rule`."""
-    return replace(rule, corpus=fixed.corpus or rule.corpus, share=fixed.share)
-
-
-def _pool(rule: Rule) -> str:
-    """What the leakage gate calls the texts of `rule`: its corpus, or the one domain of it."""
-    return rule.corpus if rule.domains is None else f"{rule.corpus}/{rule.domains[0]}"
-
-
-def _of_one_domain(stated: Stated, columns: Mapping[str, Mapping[str, list]]) -> Stated:
-    """Split, name and rule of every task: of a corpus whose texts say their domain, one for each of `rule.domains`.
-
-    Raises UserError for a domain that no text has, and for fixed queries whose texts say none.
-    """
-    made: Stated = []
-    for split, name, rule in stated:
-        key = f"task.{split}.{name}"
-        say = {corpus: "domain" in columns[corpus] for corpus in _named([rule])} if isinstance(rule, Rule) else {}
-        if not isinstance(rule, Rule) or not (any(say.values()) or rule.domains):
-            made.append((split, name, rule))
-            continue
-        if silent := [corpus for corpus, says in say.items() if not says]:
-            raise UserError(
-                f"{key} is of the domains of its texts, and those of {silent[0]} say none: name the column "
-                f"that does, task.corpora.{silent[0]}.files.columns.domain, or take out {key}.domains"
-            )
-        known = list(dict.fromkeys(columns[rule.corpus]["domain"]))
-        for domain in known if rule.domains is None else map(str, rule.domains):
-            if domain not in known:
-                raise UserError(f"{key}.domains has {domain!r}; the texts of {rule.corpus} are of {', '.join(known)}")
-            own = re.sub(r"\W+", "_", f"{name}_{domain}")
-            made.append((split, own, replace(rule, domains=[domain], title=f"{rule.title or name}: {domain}")))
-    names = Counter((split, name) for split, name, _ in made)
-    if twice := [key for key, count in names.items() if count > 1]:
-        split, name = twice[0]
-        raise UserError(f"task.{split} has two tasks called {name}: name a domain once, and each task its own")
-    return made
-
-
-def _rule(split: str, name: str, keys: Mapping[str, Any] | Unlabelled) -> Rule | Unlabelled:
-    if isinstance(keys, Unlabelled):
-        return keys
-    fixed = keys.get("fixed_queries")
-    for kind, given, at in ((Rule, keys, ""), (FixedQueries, fixed or {}, "fixed_queries.")):
-        takes = [field.name for field in fields(kind)]
-        if unknown := [key for key in given if key not in takes]:
-            what = "a task takes" if kind is Rule else "fixed queries take"
-            raise UserError(f"task.{split}.{name}.{at}{unknown[0]} is unknown; {what} {', '.join(takes)}")
-    return Rule(**{**keys, "fixed_queries": FixedQueries(**fixed) if fixed is not None else None})
+def _emptied(rule: Rule, split: str, rows: Rows, left_out: LeftOut) -> int:
+    """How many texts it had where the gate has left none of them; else 0."""
+    drawable = set(rows.drawable(rule).tolist())
+    return len(drawable) if drawable <= left_out.get((split, pool_name(rule)), set()) else 0
