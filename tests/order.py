@@ -14,7 +14,7 @@ FIRST = (
     "tests/test_conf.py",
     "tests/training/test_pretraining.py",
     "tests/learner/test_maml.py",
-    "tests/test_estimator.py",
+    "tests/estimator/test_estimator.py",
     "tests/study/test_search.py",
     "tests/test_train.py",
     "tests/training/test_learners.py",

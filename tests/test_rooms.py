@@ -14,10 +14,7 @@ FLOORS = [  # from the ground up; rooms of one floor do not import each other
     {"model"},  # reads inputs, and knows problems
     {"learner"},
     {"training"},
-    {"learned"},
     {"estimator"},
-    {"tagger"},
-    {"loading"},
     {"predict"},
     {"__main__"},
 ]

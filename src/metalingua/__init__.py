@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metalingua.estimator import FewShot
+    from metalingua.estimator.few_shot import FewShot
 
 
 def __getattr__(name: str) -> Any:
@@ -28,6 +28,6 @@ def load(path: "str | os.PathLike[str]", *, learner: str | None = None, kind: st
 
     Raises UserError. The first call imports torch, which takes seconds.
     """
-    from metalingua.loading import load as load_estimator
+    from metalingua.estimator.loading import load as load_estimator
 
     return load_estimator(path, learner=learner, kind=kind)

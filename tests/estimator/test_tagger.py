@@ -11,8 +11,8 @@ from sklearn.base import clone
 
 import metalingua
 from metalingua.error import UserError
-from metalingua.estimator import EstimatorError
-from metalingua.tagger import FewShotTagger
+from metalingua.estimator.given import EstimatorError
+from metalingua.estimator.tagger import FewShotTagger
 
 NAMES = {"PER": ["Ada", "Bo", "Cy"], "LOC": ["Oslo", "Rome", "Lima"]}
 TASK = """

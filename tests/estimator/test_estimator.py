@@ -28,7 +28,8 @@ from sklearn.utils import estimator_checks
 
 import metalingua
 from metalingua.error import UserError
-from metalingua.estimator import FewShotClassifier, FewShotRegressor
+from metalingua.estimator.classifier import FewShotClassifier
+from metalingua.estimator.regressor import FewShotRegressor
 from metalingua.learner.learner import Learner
 from metalingua.model.model import Model
 from metalingua.problem.classification import Classification
@@ -560,7 +561,7 @@ def test_a_pretrained_encoder_is_found_from_any_folder_and_its_tokenizer_remembe
 
 
 def test_a_run_that_answers_token_by_token_is_refused():
-    from metalingua.learned import _trained
+    from metalingua.estimator.learned import _trained
 
     corpus = {"labels": None, "rating_range": None}
     config = {"task": {"ways": 2, "corpora": {"en_de": corpus}, "meta_train": {"en_de": {"corpus": "en_de"}}}}

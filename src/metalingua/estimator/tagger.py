@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from metalingua.estimator import EstimatorError, FewShot
-from metalingua.learned import Learned
+from metalingua.estimator.few_shot import FewShot
+from metalingua.estimator.given import EstimatorError
+from metalingua.estimator.learned import Learned
 from metalingua.problem.problem import Problem
 from metalingua.problem.tagging import OUTSIDE, Tagging, entities, fault
 from metalingua.result.metric import f1

@@ -6,10 +6,13 @@ from typing import Any
 
 import torch
 
-from metalingua.estimator import KINDS, EstimatorError, FewShot, FewShotClassifier, FewShotRegressor
-from metalingua.learned import Learned, read_file, read_run
+from metalingua.estimator.classifier import FewShotClassifier
+from metalingua.estimator.few_shot import KINDS, FewShot
+from metalingua.estimator.given import EstimatorError
+from metalingua.estimator.learned import Learned, read_file, read_run
+from metalingua.estimator.regressor import FewShotRegressor
+from metalingua.estimator.tagger import FewShotTagger
 from metalingua.model.model import Model
-from metalingua.tagger import FewShotTagger
 from metalingua.text.batch import pad
 
 MAKERS: dict[str, Any] = {each.kind: each for each in (FewShotClassifier, FewShotRegressor, FewShotTagger)}
