@@ -159,7 +159,7 @@ class TransformerEncoder(Encoder):
                 "model.embedding_norm is false, and transformers has no model without a norm of the embeddings: train "
                 "the run again with model.embedding_norm=true"
             )
-        return bert(self, params)
+        return bert(params, self.heads)
 
     def _real(self, inputs: Inputs) -> Tensor:
         """[items, length], whether a token is no padding."""
