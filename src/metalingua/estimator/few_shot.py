@@ -132,14 +132,14 @@ class FewShot(BaseEstimator):
         # tokenizers remember what they read at one length, and would remember all of a stream.
         full = [text for text, each in zip(texts, ids, strict=True) if len(each) == most]
         cut = sum(len(each) > most for each in tokenizer.encode(full, most + 1))
-        if cut and not self.cut_:
-            warnings.warn(
-                f"texts of more than {most} tokens, as many as this model reads, are cut at their end; "
-                "cut_ of the estimator counts them",
-                stacklevel=4,
-            )
-        self.cut_ += cut
+        self._count(cut, f"texts of more than {most} tokens, as many as this model reads, are cut at their end", 5)
         return pad(ids, texts)
+
+    def _count(self, cut: int, told: str, stacklevel: int) -> None:
+        """Add to `cut_`, and warn of the first."""
+        if cut and not self.cut_:
+            warnings.warn(f"{told}; cut_ of the estimator counts them", stacklevel=stacklevel)
+        self.cut_ += cut
 
     def outputs(self, texts: Iterable[str]) -> np.ndarray:
         """What the learner answers, [texts, outputs] float64: a column a class, in the order of `classes_`, logits

@@ -19,7 +19,7 @@ def pairs(X: Iterable[str], y: Iterable[Any]) -> tuple[list[str], list[Any]]:
         raise EstimatorError(f"texts is one text, {X[:40]!r}: give a list of texts, with a label for each")
     if y is None or isinstance(y, str | bytes):
         raise EstimatorError("fit takes a list of texts and a list with a label for each")
-    texts, labels = [text_at(each, place) for place, each in enumerate(X)], plain(y)
+    texts, labels = [text_at(each, place) for place, each in enumerate(X)], _plain(y)
     if len(texts) != len(labels):
         raise EstimatorError(f"{len(texts)} texts and {len(labels)} labels: each text takes one label")
     if not texts:
@@ -30,13 +30,14 @@ def pairs(X: Iterable[str], y: Iterable[Any]) -> tuple[list[str], list[Any]]:
     return texts, labels
 
 
-def plain(y: Iterable[Any]) -> list[Any]:
+def _plain(y: Iterable[Any]) -> list[Any]:
     """Labels as Python's own objects. pandas' missing values are None."""
     plain = (each.item() if hasattr(each, "item") else each for each in y)
     return [None if type(each).__name__ in ("NAType", "NaTType") else each for each in plain]
 
 
 def text_at(text: Any, place: int) -> str:
+    """The `text` that is number `place` of those given. Raises EstimatorError."""
     if not isinstance(text, str):
         raise EstimatorError(f"text {place} is {text!r}: it must be a string (a column of texts, not a table)")
     if not text.strip():

@@ -5,7 +5,6 @@ tagger.fit([["Ada", "lives", "in", "Kyoto"]], [["B-PER", "O", "O", "B-LOC"]]).pr
 """
 
 import itertools
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -109,13 +108,8 @@ class FewShotTagger(FewShot):
         found = self.learned.reader.words(sentences, self.learned.max_length)
         read = [len(places) for _, places in found]
         cut = sum(count < len(words) for count, words in zip(read, sentences, strict=True))
-        if cut and not self.cut_:
-            warnings.warn(
-                f"sentences of more than {self.learned.max_length} tokens, as many as this model reads, are cut at "
-                "their end, and words there are O; cut_ of the estimator counts them",
-                stacklevel=3,
-            )
-        self.cut_ += cut
+        most = f"{self.learned.max_length} tokens, as many as this model reads"
+        self._count(cut, f"sentences of more than {most}, are cut at their end, and words there are O", 4)
         whole = [
             (tokens, places, words) for (tokens, places), words in zip(found, sentences, strict=True) if len(places)
         ]
