@@ -279,3 +279,23 @@ def test_minilm_finds_likeness_and_bfloat16_is_near():
 
 def plain_unit(folder):
     return torch.nn.functional.normalize(plain(folder, NEAR), dim=1)
+
+
+def test_what_lies_below_the_tuned_layers_runs_once_for_a_text(folder, monkeypatch):
+    texts = [*bert.TEXTS, "once alone"]  # two encoders of the same files share what they have read
+    encoder = bert.encoder(folder, tuning="last_layers")
+    read_once, worked_out = [], PretrainedEncoder._states_below_of
+    monkeypatch.setattr(
+        PretrainedEncoder,
+        "_states_below_of",
+        lambda self, ids, second: read_once.append(bytes(ids)) or worked_out(self, ids, second),
+    )
+    params, inputs = localised(encoder, moved(start(encoder)), read(folder, texts))
+    first = encoder.features(params, inputs)
+    assert 0 < len(read_once) == len(set(read_once)) <= len(texts)
+    before = len(read_once)
+    with derivatives(2):
+        torch.testing.assert_close(encoder.features(params, inputs), first)
+    monkeypatch.setattr(encoder, "_entry", lambda: None)
+    torch.testing.assert_close(encoder.features(params, inputs), first)
+    assert len(read_once) == before

@@ -5,6 +5,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from hashlib import blake2b
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 from metalingua.error import UserError
 from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.model.derivative import order
+from metalingua.model.entry import Entry, entering
 from metalingua.model.frozen import FrozenFeatures, Item
 from metalingua.model.model import Encoder, Params
 from metalingua.model.states import FrozenStates
@@ -137,18 +139,22 @@ class PretrainedEncoder(Encoder):
         Where `inputs.second` says so and the model tells first from second parts, as BERT does, it is told.
         """
         if self.tuning == "frozen":
-            lengths, ids = inputs.lengths.tolist(), inputs.token_ids.cpu().numpy()
-            second = [None] * len(lengths) if inputs.second is None else inputs.second.tolist()
-            found = torch.zeros(len(lengths), max(lengths), self.size)
-            for row, read, length, part in zip(found, ids, lengths, second, strict=True):
-                row[:length] = self._frozen_states.of(read[:length], part)
-            found = found.to(inputs.lengths.device)
+            found = self._frozen_states.rows(inputs, self.size).to(inputs.lengths.device)
         else:
             found = self._states(params, inputs)
         return F.normalize(found, dim=2) if self.normalize else found
 
     def _states(self, params: Params, inputs: Inputs) -> Tensor:
         """The last states [items, longest, size], of the dtype that the model runs in."""
+        given = self._given(params, inputs)
+        tuned = {self._learned[name]: value for name, value in params.items() if name != self.rows}
+        device, dtype = inputs.lengths.device, self.dtype if self.tuning == "frozen" else torch.float32
+        if device.type == "cpu" and (entry := self._entry()) is not None:
+            return entry(tuned, given, self._states_below.rows(inputs, self.size))
+        return functional_call(self._shell(device, dtype), tuned, (), given).last_hidden_state
+
+    def _given(self, params: Params, inputs: Inputs) -> dict[str, Tensor]:
+        """What the model's forward is called with."""
         lengths, longest = inputs.lengths, int(inputs.lengths.max())
         given: dict[str, Tensor]
         if TABLE in params:  # it has the rows of this episode alone, so the model's own look-up will not do
@@ -158,10 +164,7 @@ class PretrainedEncoder(Encoder):
         if inputs.second is not None and getattr(self._files[1], "type_vocab_size", 0) == 2:
             place = torch.arange(longest, device=lengths.device)
             given["token_type_ids"] = (place >= inputs.second.unsqueeze(1)).long()
-        tuned = {self._learned[name]: value for name, value in params.items() if name != self.rows}
-        dtype = self.dtype if self.tuning == "frozen" else torch.float32
-        shell, mask = self._shell(lengths.device, dtype), _real(lengths, longest)
-        return functional_call(shell, tuned, (), {**given, "attention_mask": mask}).last_hidden_state
+        return {**given, "attention_mask": _real(lengths, longest)}
 
     def exported(self, params: Params) -> Any:
         if self.tuning == "frozen":
@@ -203,6 +206,14 @@ class PretrainedEncoder(Encoder):
         part = None if second is None else torch.tensor([second])
         with torch.no_grad():
             return self._states({}, replace(pad([ids], [""]), second=part))[0]
+
+    def _states_below_of(self, ids: np.ndarray, second: int | None) -> Tensor:
+        """[length, size], what enters the lowest tuned layer, of one text."""
+        part = None if second is None else torch.tensor([second])
+        at, stack = self._stack()
+        shell, layer = self._shell(torch.device("cpu"), torch.float32), f"{at}.{len(stack) - self.layers}"
+        with torch.no_grad():
+            return entering(shell, layer, self._given({}, replace(pad([ids], [""]), second=part)))[0]
 
     @cached_property
     def _files(self) -> tuple[Path, Any]:
@@ -270,21 +281,44 @@ class PretrainedEncoder(Encoder):
     def _frozen_states(self) -> FrozenStates:
         return _STATES.setdefault((_checksum(self._files[0]), str(self.dtype)), FrozenStates(self._states_of))
 
+    @property
+    def _states_below(self) -> FrozenStates:
+        """States that enter the lowest tuned layer, as they are: rounded to float16, training would not be the same."""
+        return _STATES.setdefault(
+            (_checksum(self._files[0]), f"below {self.layers}"), FrozenStates(self._states_below_of, torch.float32)
+        )
+
     def _shell(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
         """The model's modules for this thread alone, around the tensors of all: functional_call swaps tensors in the
         modules while it runs."""
         key = f"{device} {dtype} {order()}"
         if key not in self._shells.__dict__:
-            with self._copying:
-                if (device, dtype) not in self._copies:
-                    same = device.type == "cpu" and dtype == torch.float32
-                    whole = self._base if same else copy.deepcopy(self._base).to(device, dtype)
-                    self._copies[device, dtype] = whole
-                shell = _shared_copy(self._copies[device, dtype])
-            if order() == 2:
-                shell.set_attn_implementation("eager")  # type: ignore[operator]
-            self._shells.__dict__[key] = shell
+            self._shells.__dict__[key] = self._new_shell(device, dtype)
         return self._shells.__dict__[key]
+
+    def _entry(self) -> Entry | None:
+        """This thread's tuned layers alone, where only upper layers are tuned and the model can be entered at them."""
+        key = f"entry {order()}"
+        if key not in self._shells.__dict__:
+            entry = None
+            if self.tuning == "last_layers" and self.layers < self._files[1].num_hidden_layers:
+                at, stack = self._stack()
+                with suppress(ValueError):
+                    shell = self._new_shell(torch.device("cpu"), torch.float32)
+                    entry = Entry(shell, at, len(stack) - self.layers)
+            self._shells.__dict__[key] = entry
+        return self._shells.__dict__[key]
+
+    def _new_shell(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
+        with self._copying:
+            if (device, dtype) not in self._copies:
+                same = device.type == "cpu" and dtype == torch.float32
+                whole = self._base if same else copy.deepcopy(self._base).to(device, dtype)
+                self._copies[device, dtype] = whole
+            shell = _shared_copy(self._copies[device, dtype])
+        if order() == 2:
+            shell.set_attn_implementation("eager")  # type: ignore[operator]
+        return shell
 
     def _require(self, tokenizer: Tokenizer) -> None:
         """Raise UserError unless token ids mean to the model what they mean to the tokenizer."""
