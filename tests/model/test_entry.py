@@ -58,12 +58,20 @@ class Remembering(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+        self.layers = nn.ModuleList(nn.Linear(6, 6) for _ in range(3))
 
     def forward(self, input_ids, attention_mask):
-        first = self.layers[0](nn.functional.one_hot(input_ids, 4).float())
+        first = self.layers[0](nn.functional.one_hot(input_ids, 6).float())
         last = self.layers[2](self.layers[1](first) + first)
         return type("Output", (), {"last_hidden_state": last})
+
+
+def test_a_model_that_pads_its_texts_itself_is_refused():
+    """Its states are longer than its texts: what is kept of a text would not fit."""
+    sizes = {"num_hidden_layers": 3, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
+    config = AutoConfig.for_model("longformer", vocab_size=20, pad_token_id=0, attention_window=4, **sizes)
+    with pytest.raises(ValueError, match="layer 1 of LongformerModel reads more than"):
+        Entry(AutoModel.from_config(config).eval(), "encoder.layer", 1)
 
 
 def test_a_model_that_reads_more_than_the_layer_below_is_refused():

@@ -1,6 +1,8 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import bert
@@ -10,6 +12,7 @@ from torch.autograd import grad
 
 from metalingua.corpus.wheel import Wheel
 from metalingua.error import UserError
+from metalingua.model import huggingface
 from metalingua.model.derivative import derivatives
 from metalingua.model.huggingface import PretrainedEncoder
 from metalingua.text.batch import Inputs, pad
@@ -81,6 +84,7 @@ def test_what_is_learned(folder):
         params = start(encoder)
         numbers[tuning] = sum(value.numel() for value in params.values())
         assert (encoder.rows in params) == (tuning == "full")
+        assert encoder.keeps == (tuning in ("frozen", "last_layers"))
         if tuning == "last_layers":
             assert params and all(name.startswith("encoder.layer.1.") for name in params)
     hidden, layers = 8, 2
@@ -282,7 +286,7 @@ def plain_unit(folder):
 
 
 def test_what_lies_below_the_tuned_layers_runs_once_for_a_text(folder, monkeypatch):
-    texts = [*bert.TEXTS, "once alone"]  # two encoders of the same files share what they have read
+    monkeypatch.setattr(huggingface, "_STATES", {})  # encoders of the same files share it
     encoder = bert.encoder(folder, tuning="last_layers")
     read_once, worked_out = [], PretrainedEncoder._states_below_of
     monkeypatch.setattr(
@@ -290,12 +294,54 @@ def test_what_lies_below_the_tuned_layers_runs_once_for_a_text(folder, monkeypat
         "_states_below_of",
         lambda self, ids, second: read_once.append(bytes(ids)) or worked_out(self, ids, second),
     )
-    params, inputs = localised(encoder, moved(start(encoder)), read(folder, texts))
+    params, inputs = localised(encoder, moved(start(encoder)), read(folder))
     first = encoder.features(params, inputs)
-    assert 0 < len(read_once) == len(set(read_once)) <= len(texts)
+    assert 0 < len(read_once) == len(set(read_once)) <= len(bert.TEXTS)
     before = len(read_once)
     with derivatives(2):
         torch.testing.assert_close(encoder.features(params, inputs), first)
     monkeypatch.setattr(encoder, "_entry", lambda: None)
     torch.testing.assert_close(encoder.features(params, inputs), first)
     assert len(read_once) == before
+
+
+@pytest.mark.parametrize("tuning", ["frozen", "last_layers"])
+def test_what_is_kept_is_the_same_bits_whoever_asked_first(folder, monkeypatch, tuning):
+    def asked(*contexts):
+        monkeypatch.setattr(huggingface, "_STATES", {})
+        encoder = bert.encoder(folder, tuning=tuning)
+        params, inputs = localised(encoder, start(encoder), read(folder))
+        with ExitStack() as stack:
+            [stack.enter_context(each) for each in contexts]
+            encoder.token_features(params, inputs)
+        return encoder.token_features(params, inputs)
+
+    alone = asked()
+    assert torch.equal(asked(derivatives(2)), alone)
+    assert torch.equal(asked(torch.autocast("cpu", torch.bfloat16)), alone)
+
+
+def test_tuned_layers_are_told_of_two_parts_and_have_their_second_derivatives(folder, monkeypatch):
+    encoder = bert.encoder(folder, tuning="last_layers")
+    params, inputs = start(encoder), replace(read(folder), second=torch.full((len(bert.TEXTS),), 2))
+
+    def curvature():
+        leaves = {name: value.clone().requires_grad_() for name, value in params.items()}
+        with derivatives(2):
+            states = encoder.token_features(leaves, inputs)
+            real = states[_places(inputs.lengths)]
+            slopes = grad(real.sin().sum(), list(leaves.values()), create_graph=True)
+            return real.detach(), grad(sum((slope**2).sum() for slope in slopes), list(leaves.values()))
+
+    real, second = curvature()
+    assert not torch.allclose(real, encoder.token_features(params, read(folder))[_places(inputs.lengths)])
+    monkeypatch.setattr(encoder, "_entry", lambda: None)
+    whole, expected = curvature()
+    torch.testing.assert_close(real, whole)
+    assert max(each.abs().max() for each in expected) > 1
+    for one, other in zip(second, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
+def _places(lengths):
+    return torch.arange(int(lengths.max())) < lengths.unsqueeze(1)

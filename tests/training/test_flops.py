@@ -1,10 +1,12 @@
 """Counted operations against those worked out by hand."""
 
+import bert
 import pytest
 import torch
 from toy import tiny_episodes
 
 from metalingua.learner.maml import Maml
+from metalingua.model import huggingface
 from metalingua.model.lstm import LstmEncoder
 from metalingua.model.model import Model
 from metalingua.model.transformer import TransformerEncoder
@@ -76,3 +78,11 @@ def test_products_in_place_count(place):
             getattr(into, place)(one, other)
         found.append(counter.get_total_flops())
     assert found == [0, 2 * 2 * 3 * 4 * (5 if place == "baddbmm_" else 1)]
+
+
+def test_what_is_kept_of_a_text_is_not_counted_whether_it_is_there_or_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface, "_STATES", {})
+    folder = bert.save(tmp_path, num_hidden_layers=3, vocab_size=60)
+    first = counted(bert.encoder(folder, tuning="last_layers", layers=1))
+    assert counted(bert.encoder(folder, tuning="last_layers", layers=1)) == first
+    assert counted(bert.encoder(folder, tuning="last_layers", layers=2)) == pytest.approx(2 * first, rel=0.05)

@@ -64,7 +64,7 @@ def test_proto_net_alone_trains_nothing_and_goes_on_being_done(folder):
 
 
 @pytest.mark.parametrize("tuning", ["last_layers", "lora", "full"])
-def test_every_way_of_tuning_trains_and_resumes_nothing_lost(folder, tuning):
+def test_every_way_of_tuning_trains_and_keeps_what_it_tunes(folder, tuning):
     alone = ["compare=null", "reference=[]", f"model.tuning={tuning}", f"paths.outputs={folder}/{tuning}"]
     code, out, err = run(folder, *alone)
     assert (code, err) == (0, ""), err

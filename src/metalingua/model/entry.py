@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional
 
 
 class Entry:
@@ -18,22 +19,36 @@ class Entry:
     """
 
     def __init__(self, model: nn.Module, stack: str, layer: int):
-        self._model, answers = model, []
+        self._model, self._alone = model, True
         layers: nn.ModuleList = model.get_submodule(stack)  # type: ignore[assignment]
-        given = {"input_ids": torch.arange(4)[None], "attention_mask": torch.ones(1, 4, dtype=torch.long)}
-        handle = layers[0].register_forward_hook(lambda module, args, answer: answers.append(answer))
-        with torch.no_grad():
-            whole, states = model(**given).last_hidden_state, entering(model, f"{stack}.{layer}", given)
-            handle.remove()
-            self._alone = isinstance(answers[0], Tensor)
-            for below in layers[:layer]:
-                below.forward = self._answer
-            try:
-                same = torch.allclose(self({}, given, states), whole, rtol=1e-4, atol=1e-5)
-            except Exception:  # whatever a kind of model does with answers that it does not know
-                same = False
+        try:
+            with torch.no_grad(), torch.autocast("cpu", enabled=False):
+                same = self._same(layers, layer, f"{stack}.{layer}")
+        except Exception as error:  # whatever a kind of model does where it is not run from its beginning to its end
+            raise ValueError(f"{type(model).__name__} cannot be entered at layer {layer}: {error}") from error
         if not same:
             raise ValueError(f"layer {layer} of {type(model).__name__} reads more than the states of the one below")
+
+    def _same(self, layers: nn.ModuleList, layer: int, name: str) -> bool:
+        """Take the layers below out. Whether two texts, entered with the states that each has alone, end as before."""
+        first, second = torch.arange(1, 6), torch.arange(1, 4)
+        both = _given(torch.stack([first, functional.pad(second, (0, 2))]), torch.tensor([[1] * 5, [1, 1, 1, 0, 0]]))
+        answers: list[Any] = []
+        handle = layers[0].register_forward_hook(lambda module, args, answer: answers.append(answer))
+        whole = self._model(**both).last_hidden_state
+        handle.remove()
+        alone = [
+            entering(self._model, name, _given(text[None], torch.ones_like(text[None]))) for text in (first, second)
+        ]
+        if [each.shape[:2] for each in alone] != [(1, 5), (1, 3)]:
+            return False  # it pads its texts itself, or has time before items
+        states = nn.utils.rnn.pad_sequence([each.squeeze(0) for each in alone], batch_first=True)
+        self._alone = isinstance(answers[0], Tensor)
+        for below in layers[:layer]:
+            below.forward = self._answer
+        found = self({}, both, states)
+        real = both["attention_mask"].bool()
+        return found.shape == whole.shape and torch.allclose(found[real], whole[real], rtol=1e-4, atol=1e-5)
 
     def __call__(self, tuned: dict[str, Tensor], given: dict[str, Tensor], states: Tensor) -> Tensor:
         """The last states [items, length, size] of what is `given`, from those that enter, with the `tuned` tensors."""
@@ -61,6 +76,10 @@ def entering(model: nn.Module, layer: str, given: dict[str, Tensor]) -> Tensor:
     finally:
         handle.remove()
     return found[0]
+
+
+def _given(ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    return {"input_ids": ids, "attention_mask": mask}
 
 
 class _Reached(Exception):

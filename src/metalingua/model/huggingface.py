@@ -4,8 +4,8 @@ import copy
 import hashlib
 import json
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from hashlib import blake2b
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from metalingua.error import UserError
 from metalingua.limit import AtLeast, OneOf, limited
-from metalingua.model.derivative import order
+from metalingua.model.derivative import derivatives, order
 from metalingua.model.entry import Entry, entering
 from metalingua.model.frozen import FrozenFeatures, Item
 from metalingua.model.model import Encoder, Params
@@ -87,6 +87,10 @@ class PretrainedEncoder(Encoder):
         self._copies: dict[tuple[torch.device, torch.dtype], nn.Module] = {}
         self._copying = threading.Lock()
         self._shells = threading.local()
+
+    @property
+    def keeps(self) -> bool:
+        return self.tuning in ("frozen", "last_layers")
 
     @property
     def size(self) -> int:  # type: ignore[override]
@@ -198,22 +202,23 @@ class PretrainedEncoder(Encoder):
     def _encode(self, items: Sequence[Item]) -> np.ndarray:
         """Frozen features, [items, size] float32, of token ids."""
         inputs = pad([np.asarray(item) for item in items], [""] * len(items))
-        with torch.no_grad():
+        with _whoever_asks():
             return self._pooled(self._states({}, inputs), inputs.lengths).numpy()
 
     def _states_of(self, ids: np.ndarray, second: int | None) -> Tensor:
         """[length, size], of one text that a frozen model reads."""
         part = None if second is None else torch.tensor([second])
-        with torch.no_grad():
+        with _whoever_asks():
             return self._states({}, replace(pad([ids], [""]), second=part))[0]
 
     def _states_below_of(self, ids: np.ndarray, second: int | None) -> Tensor:
         """[length, size], what enters the lowest tuned layer, of one text."""
         part = None if second is None else torch.tensor([second])
         at, stack = self._stack()
-        shell, layer = self._shell(torch.device("cpu"), torch.float32), f"{at}.{len(stack) - self.layers}"
-        with torch.no_grad():
-            return entering(shell, layer, self._given({}, replace(pad([ids], [""]), second=part)))[0]
+        given = self._given({}, replace(pad([ids], [""]), second=part))
+        with _whoever_asks():
+            shell = self._shell(torch.device("cpu"), torch.float32)
+            return entering(shell, f"{at}.{len(stack) - self.layers}", given)[0]
 
     @cached_property
     def _files(self) -> tuple[Path, Any]:
@@ -334,6 +339,13 @@ class PretrainedEncoder(Encoder):
                 f"text has token ids up to {highest}, and the model of {self.source} a vocab_size of "
                 f"{config.vocab_size}: give the tokenizer that it was trained with (tokenizer.json, text=pretrained)"
             )
+
+
+@contextmanager
+def _whoever_asks() -> Iterator[None]:
+    """What is kept is the same bits for all: in the model's own precision and by the same kernels, without slopes."""
+    with torch.no_grad(), torch.autocast("cpu", enabled=False), derivatives(1):
+        yield
 
 
 def _real(lengths: Tensor, longest: int) -> Tensor:

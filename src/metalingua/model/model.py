@@ -34,6 +34,11 @@ class Encoder:
     of_tokens = False  # whether it has `token_features`
     drops = False  # whether its features follow `inputs.noise`
 
+    @property
+    def keeps(self) -> bool:
+        """Whether something of a text is worked out when it is first read, and found again after that."""
+        return not self.learns
+
     def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
         """Told once, before `init`, how texts are read, and every text that any task may draw.
 

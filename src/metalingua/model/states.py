@@ -10,8 +10,8 @@ from torch import Tensor
 
 from metalingua.text.batch import Inputs
 
-# That are kept: 2.8 million tokens of 384 numbers. Learners draw the same texts one after another: where there is no
-# room for all of them, none is found again.
+# That are kept: as float16, 2.8 million tokens of 384 numbers. Learners draw the same texts one after another: where
+# there is no room for all of them, none is found again.
 BYTES = 2 << 30
 
 

@@ -157,7 +157,7 @@ class Engine:
         def one(given: Episode) -> Judgement:
             episode = placed(given, device)
             mine = localise(model, params, episode)
-            if not model.encoder.learns:  # kept once read: the first learner would pay for all
+            if model.encoder.keeps:  # else the first learner would pay for all
                 model.features(mine, episode.support.inputs)
             began = perf_counter()
             predictor = learner.adapt(

@@ -11,7 +11,7 @@ from metalingua.model import native
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode
 from metalingua.training.device import device_of
-from metalingua.training.engine import EpisodeLoss, slopes_of
+from metalingua.training.engine import EpisodeLoss, localise, slopes_of
 from metalingua.training.stack import placed
 
 ATEN = torch.ops.aten
@@ -22,12 +22,19 @@ def flops(model: Model, params: Params, episodes: Sequence[Episode], episode_los
     matrices; what is elementwise does not count.
 
     Counted on the kernels that have every derivative the encoder has, and for a recurrence in torch's loops: fused ones
-    and those in C, which may train, compute the same, but the counter cannot see it.
+    and those in C, which may train, compute the same, but the counter cannot see it. What a model works out once for
+    a text and keeps is not counted: it is no part of a step.
     """
+    here = [placed(episode, device_of(params)) for episode in episodes]
+    if model.encoder.keeps:
+        with torch.no_grad():
+            for episode in here:
+                mine = localise(model, params, episode)
+                for half in (episode.support, episode.query):
+                    model.features(mine, half.inputs)
     with native.set_aside(), FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
-        for episode in episodes:
-            here = placed(episode, device_of(params))
-            slopes_of(model, params, here, episode_loss, model.encoder.derivatives)
+        for episode in here:
+            slopes_of(model, params, episode, episode_loss, model.encoder.derivatives)
     return counter.get_total_flops() / len(episodes)
 
 
