@@ -7,6 +7,7 @@ import torch
 
 from metalingua.error import UserError
 from metalingua.model.derivative import derivatives
+from metalingua.model.lstm import LstmEncoder
 from metalingua.model.model import Model
 from metalingua.model.seq2seq_lstm import Seq2SeqLstm
 from metalingua.model.seq2seq_transformer import Seq2SeqTransformer
@@ -43,6 +44,15 @@ def changed(inputs, text, place):
     tokens = inputs.tokens.clone()
     tokens[text, place] = tokens[text, place] % 29 + 1
     return replace(inputs, tokens=tokens)
+
+
+def test_models_say_whether_they_tell_and_one_that_does_reads_nothing_ahead():
+    telling = LstmEncoder(30, 5, 4, pooling="mean")
+    assert telling.tells and all(make().tells for make in MODELS.values())
+    assert not TransformerEncoder(**SIZES).tells
+    params, inputs = telling.init(torch.Generator().manual_seed(0)), batch()
+    before, after = (telling.token_features(params, each)[0] for each in (inputs, changed(inputs, 0, 6)))
+    assert (before != after).any(1).tolist() == [False] * 6 + [True] * 3
 
 
 @pytest.mark.parametrize("text", range(4))

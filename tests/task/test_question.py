@@ -65,6 +65,18 @@ def test_the_target_of_a_window_is_where_the_answer_stands_in_it():
     assert found >= len([each for each in task.answers if each])  # each in a window, or in two that overlap
 
 
+def test_a_context_without_a_token_is_counted_and_drawn_for_no_episode():
+    held = rows(contexts=5)
+    held["text"][:2], held["answers"][0], held["starts"][0] = ["\u2003", "\u2003"], [], []
+    task = questions(held)
+    assert task.unread == 2
+    drawn = {int(i) for seed in range(20) for half in task.chosen(np.random.default_rng(seed), 2, 2) for i in half}
+    assert drawn == set(range(2, 10))
+    task.require("meta_test", 5, 2)
+    with pytest.raises(UserError, match="has 8 questions; .* 9 are needed"):
+        task.require("meta_test", 6, 2)
+
+
 def test_an_answer_within_a_word_is_that_word():
     held = {"text": ["It was built in 1890s style."], "question": ["When?"], "answers": [["1890"]], "starts": [[16]]}
     (reading,) = questions(held).readings[0]

@@ -15,6 +15,7 @@ from metalingua.learner.proto_net import ProtoNet
 from metalingua.learner.ridge import Ridge
 from metalingua.model.bilstm_attention import BilstmAttentionEncoder
 from metalingua.model.model import Model
+from metalingua.problem.problem import Asked
 from metalingua.task.leakage import LeakageError
 from metalingua.task.tasks import Tasks
 from metalingua.text.subword import SubwordTokenizer
@@ -49,7 +50,7 @@ def made(train=None, test=None, asked=None, tokenizer=None, max_length=16, encod
     corpora = {"news": train or written("news", 30), "dev": written("dev", 20), "tweet": test or written("tweet", 30)}
     rule = {"corpus": "tweet", **(rules or {})}
     if asked:
-        corpora["asked"], rule["fixed_queries"] = asked, {"corpus": "asked"}
+        corpora["asked"], rule["fixed_queries"] = asked, {"corpus": "asked", **rule.get("fixed_queries", {})}
     given = {"ways": 2, "shots": 4, "queries": 5, "label_order": "fixed", "held_out": "domain", "leakage": "drop"}
     tasks = Tasks(corpora, {"a": {"corpus": "news"}}, {"b": {"corpus": "dev"}}, {"c": rule},
                   **{**given, "max_length": max_length, **settings})  # fmt: skip
@@ -111,8 +112,8 @@ def test_fixed_queries_are_the_other_corpus_and_the_same_in_every_episode():
     assert tasks.splits["meta_test"][0].judged_on == ("asked", "asked")
     with pytest.raises(UserError, match="asked has entities of type ORG, and tweet has none"):
         made(asked=written("asked", 9, ("PER", "ORG")), encode=False)
-    few = made(asked=written("asked", 9), rules={"fixed_queries": {"corpus": "asked", "each": 4}}, encode=False)
-    assert few.splits["meta_test"][0].queries == 9  # `asked` sets the rule's own
+    few = made(asked=written("asked", 9, seed=5), rules={"fixed_queries": {"each": 4}}).episodes("meta_test", 0)[0]
+    assert len(few.query.inputs.texts) == 4 and set(few.query.inputs.texts) < set(one.query.inputs.texts)
 
 
 def test_a_long_sentence_is_cut_and_what_is_cut_is_missed():
@@ -120,10 +121,27 @@ def test_a_long_sentence_is_cut_and_what_is_cut_is_missed():
     task, query = tasks.splits["meta_test"][0], tasks.episodes("meta_test", 0)[0].query
     assert task.cut == 38 and all(len(text.split()) == 3 for text in query.inputs.texts)
     perfect = torch.nn.functional.one_hot(query.targets, 5).float() * 20
-    from metalingua.problem.problem import Asked
-
     right, found, there = query.problem.statistics(perfect, query.targets, Asked(query.inputs, query.gold))["entity_f1"]
     assert (right, found, there) == (4, 8, 8)  # of every second one the last word is not read
+
+
+def test_a_sentence_without_a_token_is_adapted_on_by_none_and_missed_where_it_is_asked():
+    asked, blank = written("asked", 4), " ".join(["\x01"] * 7)
+    asked.texts[3] = blank
+    test = written("tweet", 12)
+    test.texts[5] = test.texts[8] = blank
+    pieces = {"tokenizer": SubwordTokenizer(300, "wordpiece"), "max_length": 64, "leakage": "report"}
+    tasks = made(asked=asked, test=test, **pieces)
+    task = tasks.splits["meta_test"][0]
+    assert task.unread == 3 and task.cut == 0
+    drawn = {text for i in range(20) for text in tasks.episodes("meta_test", 0)[i].support.inputs.texts}
+    assert len(drawn) == 10 and "" not in drawn
+    query = tasks.episodes("meta_test", 0)[0].query
+    assert len(query.inputs.texts) == 4 and len(query.targets) == 3 * 6 + 1
+    perfect = torch.nn.functional.one_hot(query.targets, 5).float() * 20
+    assert query.problem.statistics(perfect, query.targets, Asked(query.inputs, query.gold))["entity_f1"] == [3, 3, 4]
+    with pytest.raises(UserError, match=r"task.meta_test.c has 10 texts; an episode takes .* = 12 of them"):
+        made(test=test, **pieces, shots=7)
 
 
 @pytest.mark.parametrize(

@@ -89,3 +89,11 @@ def test_learners_that_tell_classes_are_refused_and_a_lexicon_that_is_not_there(
     assert "compare.dictionary refuses task.meta_validation.seen, task.meta_test.new: it has no lexicon" in err
     assert "bilingual_dictionaries.parquet: No such file" in err and "own, compare.dictionary.paths=[FILE]" in err
     assert " dictionary" not in err[err.index("these can:") :]
+
+
+@pytest.mark.parametrize("model", ["transformer", "pair_transformer"])
+def test_a_model_that_reads_what_is_not_said_yet_is_refused(folder, model):
+    """Its loss would be that of copying the next token, and meta-validation would choose by it."""
+    code, out, err = tiny.train(folder, *HOW, f"model={model}", "~model.embedding", "~model.hidden", "name=ahead")
+    assert code == 2 and "model refuses task.meta_train.known, task.meta_validation.seen, task.meta_test.new" in err
+    assert "choose model=seq2seq_transformer or model=seq2seq_lstm" in err

@@ -38,6 +38,7 @@ class LstmEncoder(Encoder):
 
     rows = "embedding.weight"  # its first axis is token ids: the engine hands a task only the rows its episode uses
     of_tokens = True
+    tells = True
     drops = True
     vmaps = False  # it packs texts by their lengths, which a batch of tasks does not share
     derivatives = 2

@@ -32,6 +32,7 @@ class Encoder:
     derivatives = 2  # highest derivative it has: 2, or 1 for kernels without a double backward
     vmaps = False  # whether it runs under torch.vmap, its derivatives too
     of_tokens = False  # whether it has `token_features`
+    tells = False  # whether a token of a text's second part is read without those behind it, so that they can be told
     drops = False  # whether its features follow `inputs.noise`
 
     @property

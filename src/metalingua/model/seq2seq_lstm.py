@@ -34,6 +34,7 @@ class Seq2SeqLstm(Encoder):
 
     rows = "embedding.weight"
     of_tokens = True
+    tells = True
     vmaps = False  # it packs texts by their lengths, which a batch of tasks does not share
 
     @limited("model")

@@ -25,6 +25,7 @@ class Seq2SeqTransformer(TransformerEncoder):
     """
 
     vmaps = False  # a translation is made token by token, and tasks are of no one shape then
+    tells = True
     counts = 2
 
     def _places(self, inputs: Inputs) -> Tensor:

@@ -163,7 +163,8 @@ class Tagging:
         at = None if asked is None or asked.inputs.at is None else asked.inputs.at[:, 0].cpu().numpy()
         predicted, truth = self.predictions(outputs, at), targets.cpu().numpy()
         at = np.zeros(len(truth), np.int64) if at is None else at
-        starts = np.searchsorted(at, np.arange(at[-1] + 2 if len(at) else 1))
+        texts = int(at.max(initial=-1)) + 1 if asked is None or asked.gold is None else len(asked.gold)
+        starts = np.searchsorted(at, np.arange(texts + 1))
         right = found = there = 0
         for text, (start, end) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
             gold = truth[start:end] if asked is None or asked.gold is None else asked.gold[text]

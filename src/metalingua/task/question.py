@@ -90,11 +90,12 @@ class Questions(Sequences):
 
     def require(self, split: str, shots: int, queries: int) -> None:
         """Whatever contexts are drawn, there must be enough questions on the others."""
-        asked = np.unique(self.texts, return_counts=True)[1]
+        drawable = self._drawable
+        asked = np.unique([self.texts[i] for i in drawable], return_counts=True)[1]
         need = shots + queries + int(asked.max(initial=1)) - 1
-        if len(self.texts) < need:
+        if len(drawable) < need:
             raise UserError(
-                f"task.{split}.{self.name} has {len(self.texts)} questions; an episode takes task.shots + task.queries "
+                f"task.{split}.{self.name} has {len(drawable)} questions; an episode takes task.shots + task.queries "
                 f"= {shots + queries} of them, of different contexts in support and query, and one context has "
                 f"{asked.max(initial=1)}: {need} are needed; lower one, or widen the task's share"
             )

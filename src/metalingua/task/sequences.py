@@ -40,9 +40,11 @@ class Sequences(Task):
     a class. What its kind has to say: `problem`, `read`, and in `of` its own fields.
 
     readings   [texts] how each is read, set once a tokenizer is fitted
+    unread     texts of which no item can be: no support set has them, and of fixed queries nothing is found
     """
 
     readings: list[list[Reading]] = field(default_factory=list)
+    unread: int = 0
 
     columns: ClassVar[tuple[str, ...]] = ()  # fields that hold something of every text
     takes: ClassVar[tuple[str, ...]] = ()  # of the keys of a rule that only some kinds have
@@ -69,12 +71,13 @@ class Sequences(Task):
         raise NotImplementedError
 
     def read(self, tokenizer: Tokenizer, max_length: int) -> Iterator[list[Reading]]:
-        """How each text is read, in their order; none where nothing of a text can be: it is drawn for no episode."""
+        """How each text is read, in their order; none, or one without items, where nothing of a text can be."""
         raise NotImplementedError
 
     def encode(self, tokenizer: Tokenizer, max_length: int, known: dict[str, np.ndarray]) -> None:
         self.readings = list(self.read(tokenizer, max_length))
         self.tokens = [each[0].tokens if each else np.zeros(1, np.int32) for each in self.readings]
+        self.unread = sum(not _items(each) for each in self.readings)
         self.name_tokens = []
 
     def chosen(self, dice: np.random.Generator, shots: int, queries: int) -> tuple[np.ndarray, np.ndarray]:
@@ -125,12 +128,18 @@ class Sequences(Task):
             self.judged_on = (asked.corpus, asked.domain)
 
     def require(self, split: str, shots: int, queries: int) -> None:
-        if len(self._free) < shots + (0 if self.fixed is not None else queries):
+        there = len(self._drawable)
+        if there < shots + (0 if self.fixed is not None else queries):
             raise UserError(
-                f"task.{split}.{self.name} has {len(self._free)} texts; an episode takes task.shots + task.queries = "
+                f"task.{split}.{self.name} has {there} texts; an episode takes task.shots + task.queries = "
                 f"{shots + queries} of them: lower one, or widen the task's share"
             )
 
     @property
     def _drawable(self) -> np.ndarray:
-        return np.array([i for i in self._free if self.readings[i]])
+        """The texts that an episode draws from; before a tokenizer is fitted, as if each had a token."""
+        return np.array([i for i in self._free if _items(self.readings[i])]) if self.readings else self._free
+
+
+def _items(readings: Sequence[Reading]) -> int:
+    return sum(len(each.places) for each in readings)

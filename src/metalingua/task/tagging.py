@@ -59,9 +59,10 @@ class TaggedTask(Sequences):
         problem, self.cut = self.problem, 0
         for i, (tokens, places) in enumerate(tokenizer.words(self.words, max_length)):
             labels, read = problem.labels(self.tags[i]), len(places)
-            self.cut += read < len(labels)
+            self.cut += 0 < read < len(labels)
             text = self.texts[i] if read == len(labels) else " ".join(self.words[i][:read])
-            yield [Reading(tokens, places, labels[:read], text, gold=tuple(labels.tolist()))] if read else []
+            tokens = tokens if len(tokens) else np.zeros(1, np.int32)
+            yield [Reading(tokens, places, labels[:read], text, gold=tuple(labels.tolist()))]
 
     def encode(self, tokenizer: Tokenizer, max_length: int, known: dict[str, np.ndarray]) -> None:
         super().encode(tokenizer, max_length, known)
@@ -89,13 +90,7 @@ class TaggedTask(Sequences):
         free = np.setdiff1d(self._drawable, drawn)
         rest = dice.choice(free, shots - len(drawn) + (queries if self.fixed is None else 0), replace=False)
         more, query = np.split(rest, [shots - len(drawn)])
-        return np.array([*drawn, *more]), query if self.fixed is None else self.fixed_read
-
-    @property
-    def fixed_read(self) -> np.ndarray:
-        """The fixed queries of which a word is read."""
-        assert self.fixed is not None
-        return np.array([i for i in self.fixed if self.readings[i]])
+        return np.array([*drawn, *more]), query if self.fixed is None else self.fixed
 
     def require(self, split: str, shots: int, queries: int) -> None:
         super().require(split, shots, queries)

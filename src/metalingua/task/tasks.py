@@ -223,14 +223,19 @@ class Tasks:
                         )
 
     def encode(self, tokenizer: Tokenizer, fit: bool = True) -> None:
-        """Fit `tokenizer` on the meta-training texts alone, unless it is fitted already; read every task with it."""
+        """Fit `tokenizer` on the meta-training texts alone, unless it is fitted already; read every task with it.
+
+        Raises UserError for a task that has too little left to draw from, of what has a token.
+        """
         if fit:
             texts = dict.fromkeys(text for task in self.labelled("meta_train") for text in task.strings())
             drawn = (string for sentences, which in self._trained() for string in sentences.strings(which))
             tokenizer.fit(chain(texts, drawn))
         known: dict[str, np.ndarray] = {}
-        for task in (task for split in self.splits.values() for task in split if isinstance(task, Task)):
-            task.encode(tokenizer, self.max_length, known)
+        for split in self.splits:
+            for task in self.labelled(split):
+                task.encode(tokenizer, self.max_length, known)
+                task.require(split, *self.size(task))  # of texts without a token there is nothing to draw
         unlabelled = [task for tasks in self._unlabelled().values() for task in tasks]
         for sentences in dict.fromkeys(each.sentences for each in unlabelled):
             sentences.encode(tokenizer, self.max_length)

@@ -21,7 +21,7 @@ class LibraryTokenizer:
     """One around `_tokenizer`, the library's. What is learned or read, and how texts are encoded, is its own."""
 
     _tokenizer: Tokenizer
-    cut = 0
+    cut = blank = 0
 
     @property
     def vocabulary(self) -> dict[str, int]:

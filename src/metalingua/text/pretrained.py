@@ -64,13 +64,14 @@ class PretrainedTokenizer(LibraryTokenizer):
         """
         tokenizer = self._roomy(max_length)
         if max_length != self._length:
-            self._known, self._length, self.cut = {}, max_length, 0
+            self._known, self._length, self.cut, self.blank = {}, max_length, 0, 0
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         tokenizer.enable_truncation(max_length)
         for text, encoded in zip(new, tokenizer.encode_batch(new), strict=True):
             # a text of no words, where nothing is added to it, is the first token: no text is empty
             self._known[text] = np.array(encoded.ids or [0], dtype=np.int32)
             self.cut += bool(encoded.overflowing)
+            self.blank += all(encoded.special_tokens_mask)
         return [self._known[text] for text in texts]
 
     def words(self, sentences: Sequence[Sequence[str]], max_length: int) -> list[tuple[np.ndarray, np.ndarray]]:

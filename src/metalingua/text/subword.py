@@ -113,4 +113,5 @@ class SubwordTokenizer(LibraryTokenizer):
             if len(runs[i]) > more and not encoded[i].overflowing:  # control characters alone leave no piece
                 encoded[i] = self._tokenizer.encode(text)
         self.cut += sum(bool(each.overflowing) for each in encoded)
+        self.blank += sum(not each.ids for each in encoded)
         return [np.array(each.ids or [1], dtype=np.int32) for each in encoded]

@@ -13,6 +13,7 @@ class Tokenizer(Protocol):
 
     size: int  # rows of an embedding table for its ids
     cut: int  # texts encoded so far that were longer than `max_length` tokens
+    blank: int  # texts encoded so far that have no token of their own: of control characters, say
 
     def fit(self, texts: Iterable[str]) -> "Tokenizer":
         """Learn from meta-training text, if there is anything to learn."""

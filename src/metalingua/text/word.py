@@ -40,4 +40,5 @@ class WordTokenizer(LibraryTokenizer):
         # a piece between spaces holds at least one word: of what lies beyond, one shows that there is more
         encoded = self._tokenizer.encode_batch([beginning(text, max_length + 1) for text in texts])
         self.cut += sum(bool(each.overflowing) for each in encoded)
+        self.blank += sum(not each.ids for each in encoded)
         return [np.array(each.ids or [1], dtype=np.int32) for each in encoded]

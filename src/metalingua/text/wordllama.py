@@ -109,4 +109,5 @@ class WordllamaTokenizer(LibraryTokenizer):
         # a run without spaces is one piece or more: of what lies beyond, one shows that there is more
         encoded = self._tokenizer.encode_batch([beginning(text, max_length + 1) for text in texts])
         self.cut += sum(bool(each.overflowing) for each in encoded)
+        self.blank += sum(not each.ids for each in encoded)
         return [np.array(each.ids or [START], dtype=np.int32) for each in encoded]

@@ -58,8 +58,14 @@ def refuse_or_go_on(config: Config, tasks: Tasks) -> None:
     """Raise UserError, naming all, if a learner cannot do what it will be asked for."""
     own, compared = learner_name(config["learner"]), config["compare"]
     encoder = instantiate(encoder_config(config))
-    of_tokens = [f"task.{split}.{task.name}" for split, given in tasks.splits.items() for task in given
-                 if task.problem.of_tokens]  # fmt: skip
+    problems = {f"task.{split}.{task.name}": task.problem for split, given in tasks.splits.items() for task in given}
+    of_tokens = [name for name, problem in problems.items() if problem.of_tokens]
+    told = [name for name, problem in problems.items() if problem.tells]
+    if told and not encoder.tells:
+        raise UserError(
+            f"model refuses {', '.join(told)}: a translation is made token by token, and this model reads those behind "
+            "a token too, which are not there yet; choose model=seq2seq_transformer or model=seq2seq_lstm"
+        )
     if of_tokens and not encoder.of_tokens:
         raise UserError(
             f"model refuses {', '.join(of_tokens)}: their items are tokens, and this model has features of whole texts "
