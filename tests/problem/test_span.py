@@ -83,6 +83,8 @@ def test_they_are_the_official_ones_on_texts_drawn_at_random():
         "dog",
         "\t",
         "a.b",
+        "北京",
+        "เรือ",
     ]
 
     def text():
@@ -107,10 +109,12 @@ def test_they_are_those_of_torchmetrics():
 
 
 def test_where_a_script_has_no_spaces_letters_are_words():
-    assert tokens("第50届超级碗 in 2016") == ["第", "50", "届", "超", "级", "碗", "in", "2016"]
-    assert f1("超级碗", "超级") == pytest.approx(0.8)
-    assert f1("เรือ", "เรือง") == pytest.approx(8 / 9)
+    assert tokens("第50届超级碗 in 2016", letters=True) == ["第", "50", "届", "超", "级", "碗", "in", "2016"]
+    assert f1("超级碗", "超级", letters=True) == pytest.approx(0.8)
+    assert f1("เรือ", "เรือง", letters=True) == pytest.approx(8 / 9)
     assert normal("第50届。") == "第50届。"
+    assert judge("北京 city", ["北京"], letters=True) == (0, pytest.approx(4 / 5))
+    assert judge("北京 city", ["北京"]) == (0, pytest.approx(2 / 3))  # official: it knows English
 
 
 def test_an_answer_must_stand_in_its_context_where_it_should():

@@ -1,7 +1,7 @@
 """Extractive question answering as a task: questions on the contexts of one article, domain or language."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -24,11 +24,13 @@ class Questions(Sequences):
     contexts, one a question.
 
     questions, answers, starts   [texts] what is asked, every right answer, and where in the context each begins
+    english   whether all of it is: then answers are judged as SQuAD's official evaluation has it
     """
 
     questions: list[str] = field(default_factory=list)
     answers: list[list[str]] = field(default_factory=list)
     starts: list[list[int]] = field(default_factory=list)
+    english: bool = False
 
     columns = ("questions", "answers", "starts")
     are = "has questions, whose answers are pieces of a text"
@@ -36,12 +38,13 @@ class Questions(Sequences):
     @classmethod
     def of(cls, name: str, rule: Rule, corpus: Corpus, held: Mapping[str, Sequence[Any]], **own: Any) -> Self:
         own = {"questions": list(held["question"]), "answers": list(held["answers"]), "starts": list(held["starts"])}
+        own["english"] = corpus.language == "en"
         return super().of(name, rule, corpus, held, **own)
 
     @property
     def problem(self) -> Span:
-        abstains = not all(self.answers)
-        return Span(LONGEST, abstains, self.metric) if self.metric else Span(LONGEST, abstains)
+        made = Span(LONGEST, abstains=not all(self.answers), letters=not self.english)
+        return replace(made, metric=self.metric) if self.metric else made
 
     def strings(self) -> Iterable[str]:
         yield from self.texts
