@@ -18,9 +18,9 @@ from metalingua.result.paired import Run, agree, metric_of, scores
 from metalingua.result.run import read_run
 
 HERE = Path(__file__).parent
-SINGLE, MULTI = "single_task", "multi_task_finetuned"
+SINGLE, MULTI = "single_task", ("multi_task_finetuned", "multi_task_stream")  # the first of these that a run has
 HEADS = ("experiment", "targets × episodes", "score", "meta-learner", "it has", "single-task", "multi-task, fine-tuned",
-         "less single-task", "less multi-task, fine-tuned", "seeds, minutes each")  # fmt: skip
+         "less single-task", "less multi-task, fine-tuned", "meta-learning is", "seeds, minutes each")  # fmt: skip
 
 
 def meta_learner(runs: Sequence[Run]) -> str | None:
@@ -38,6 +38,7 @@ def rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
     intervals, over seeds where there are several, else over episodes. None without a meta-learner."""
     agree([result for result, _ in runs])
     first, mine = runs[0][0], meta_learner(runs)
+    multi = next((name for name in MULTI if name in first["settings"]), MULTI[0])
     if mine is None:
         return []
     minutes = numpy.mean([result["cost"]["wall_seconds"] for result, _ in runs]) / 60
@@ -47,25 +48,29 @@ def rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
     found = []
     for metric, targets in by_metric.items():
         has = {name: numpy.array([[scores(run, target, name) for target in targets] for run in runs])
-               for name in (mine, SINGLE, MULTI) if name in first["settings"]}  # [runs, targets, episodes]  # fmt: skip
-        printed = [f"{has[name].mean():.{metric.digits}f}" if name in has else "–" for name in (mine, SINGLE, MULTI)]
-        less = [_difference(has[mine] - has[name], metric.digits) if name in has else "–" for name in (SINGLE, MULTI)]
+               for name in (mine, SINGLE, multi) if name in first["settings"]}  # [runs, targets, episodes]  # fmt: skip
+        printed = [f"{has[name].mean():.{metric.digits}f}" if name in has else "–" for name in (mine, SINGLE, multi)]
+        less = [difference(has[mine] - has[name], metric.digits) if name in has else ("–", "–")
+                for name in (SINGLE, multi)]  # fmt: skip
         found.append((
             f"`{first['experiment']}`", f"{len(targets)} × {has[mine].shape[2]}", metric.title,
-            first["settings"][mine]["label"], *printed, *less, f"{len(runs)}, {minutes:.0f}",
+            first["settings"][mine]["label"], *printed, *(cell for cell, _ in less), less[1][1],
+            f"{len(runs)}, {minutes:.0f}",
         ))  # fmt: skip
     return found
 
 
-def _difference(values: numpy.ndarray, digits: int) -> str:
-    """`values` [runs, targets, episodes]. Bold where 0 is outside, but not over few episodes: that is too narrow."""
+def difference(values: numpy.ndarray, digits: int) -> tuple[str, str]:
+    """Of `values` [runs, targets, episodes] the mean with its interval, and what it says. Bold, and "ahead" or
+    "behind", where 0 is outside; over few episodes of one run an interval is too narrow to say anything."""
     each = values.mean(1)
     interval = mean_over_seeds(each.mean(1)) if len(values) > 1 else bootstrap_over_episodes(each[0])
     if interval.low == interval.high:  # every episode is the same one: it says nothing of others
-        return number(interval.estimate, digits, "+")
+        return number(interval.estimate, digits, "+"), "one episode"
     cell = interval_cell(interval, digits, "+")
-    enough = len(values) > 1 or interval.n >= FEWEST_EPISODES
-    return f"**{cell.text}**" if cell.bold and enough else cell.text
+    if len(values) == 1 and interval.n < FEWEST_EPISODES:
+        return cell.text, "few episodes"
+    return (f"**{cell.text}**", "ahead" if interval.low > 0 else "behind") if cell.bold else (cell.text, "level")
 
 
 def table(folder: Path) -> str:

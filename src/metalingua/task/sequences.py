@@ -67,6 +67,10 @@ class Sequences(Task):
         return cls(name, rule.corpus, corpus.domain, texts, labels, ways=1, **fields)
 
     @property
+    def of_classes(self) -> bool:
+        return False
+
+    @property
     def problem(self) -> Problem:
         raise NotImplementedError
 

@@ -121,6 +121,11 @@ class Task:
     tokens: list[np.ndarray] = field(default_factory=list)
     name_tokens: list[np.ndarray] = field(default_factory=list)
 
+    @property
+    def of_classes(self) -> bool:
+        """Whether an episode has its shots of every class; else, of no class, as many items as a `ways`-way one."""
+        return self.scale is None
+
     def fix_queries(self, asked: "Task", each: int | None) -> None:
         """Take the texts of `asked`, made by the same rule of the corpus that holds them, for queries of every episode.
 

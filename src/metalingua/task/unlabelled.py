@@ -45,10 +45,14 @@ class Unlabelled:
 
     noisy: ClassVar[bool] = False  # whether its halves are read with noise
     of_tokens: ClassVar[bool] = False  # whether its items are tokens, and any token may be the answer
-    scale: ClassVar[None] = None
     texts: ClassVar[tuple[str, ...]] = ()  # none is held in memory
     labels: ClassVar[np.ndarray] = np.empty(0, np.int64)
     names: ClassVar[None] = None  # of a hidden word, the name would be the answer
+
+    @property
+    def of_classes(self) -> bool:
+        """As `metalingua.task.task.Task` has it."""
+        return not self.of_tokens
 
     def take(self, split: str, name: str, domain: str, ways: int, sentences: Sentences) -> None:
         """Be the task `name` of `split`, and draw from those of `sentences` that lie in its share, each once."""

@@ -168,7 +168,7 @@ def compared_run(cfg: DictConfig, name: str) -> DictConfig:
 
 
 def _about(cfg: DictConfig, tasks: Tasks, task: Any) -> dict[str, Any]:
-    ways = task.ways if task.scale is None and not task.problem.of_tokens else None  # None: no class has its own shots
+    ways = task.ways if task.of_classes else None
     items = 1 if ways else task.ways
     shots, queries = tasks.size(task)
     return {"title": task.title, "note": task.note, "metric": task.problem.metric, "ways": ways, "shots": shots * items,
