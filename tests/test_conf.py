@@ -124,6 +124,16 @@ def test_a_full_setting_is_its_small_one_with_more(name):
         assert set(full.task[split]) >= set(small.task[split])
 
 
+def test_every_application_has_a_full_setting():
+    study = yaml.safe_load((CONF.parent / "experiments/0007_applications/study.yaml").read_text())
+    names = {grid.removeprefix("runs/") for grid in study["grids"]} & {
+        path.stem for path in (CONF / "experiment").iterdir()
+    }
+    assert len(names) == 20 and {f"{name}_full" for name in names} <= {
+        path.stem for path in (CONF / "experiment").iterdir()
+    }
+
+
 def test_settings_are_tuned_with_one_budget():
     """Single-task and fine-tuned baselines try as many settings as MAML does."""
     cfg = composed()

@@ -160,6 +160,27 @@ def test_the_gate_sees_translations():
     assert leaks(["Ó jẹ ìwé tí ó dára", "Ẹ káàárọ̀ o"], ["Òmíràn ni èyí"]) == set()
 
 
+def test_a_translation_that_is_a_tagged_sentence_of_meta_test_is_left_out_of_meta_training():
+    """Parallel text in meta-training, entities at meta-test: the sentence is the translation's side."""
+    parallel = Parallel("one")
+    held = parallel.load()
+    texts = [*held["target"][:3], *(f"no {i} translation of any sentence" for i in range(9))]
+    tags = [["B-X", *["O"] * (len(text.split()) - 1)] for text in texts]
+    entities = Parallel("entities", first=1, domain="news")
+    entities.load = lambda: Dataset.from_dict({"text": texts, "words": [each.split() for each in texts], "tags": tags})
+    made = Tasks(
+        {"one": parallel, "entities": entities},
+        {"a": {"corpus": "one"}},
+        {"b": {"corpus": "one", "share": [0, 0.2]}},
+        {"c": {"corpus": "entities"}},
+        **{"ways": 2, "shots": 2, "queries": 3, "max_length": 30},
+        **{"label_order": "fixed", "held_out": "nothing", "leakage": "drop"},
+    ).read()
+    assert made.found["pairs"]["meta_train/one ~ meta_test/entities"] == 3
+    assert not set(made.splits["meta_train"][0].targets) & set(held["target"][:3])
+    assert len(made.splits["meta_test"][0].texts) == 12
+
+
 @pytest.mark.skipif(
     not (TABLE / "mt/lafand_mt.parquet").exists(), reason="needs LAFAND-MT and MasakhaNER, which are not shipped"
 )
