@@ -53,6 +53,15 @@ def test_a_stream_begins_where_its_start_is_and_what_it_loses_is_told(run):
     assert np.isclose(METRICS["chrf"].per_episode([[10.0, 10.0, 2.0] * 6])[0], 0.2)
 
 
+def test_of_several_seeds_it_is_their_mean(run, monkeypatch, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / "runs/translation_stream" / name).mkdir(parents=True)
+        (tmp_path / "runs/translation_stream" / name / "result.json").touch()
+    one, scored = stream.scores(run), stream.scores
+    monkeypatch.setattr(stream, "scores", lambda path: scored(path).assign(chrf=one.chrf + 2 * (path.name == "two")))
+    pandas.testing.assert_frame_equal(stream.mean(tmp_path), one.assign(chrf=one.chrf + 1), check_dtype=False)
+
+
 def test_the_figure_has_a_line_a_stream(run, tmp_path):
     stream.draw(stream.scores(run), tmp_path / "stream.png")
     assert (tmp_path / "stream.png").stat().st_size > 10_000
@@ -84,24 +93,26 @@ def test_the_learner_of_a_row_is_chosen_on_meta_validation_and_never_multi_task_
 
 def test_a_row_has_paired_differences_and_no_interval_where_all_episodes_are_one():
     (row,) = summary.rows([application()])
-    assert row == ("`rows`", "2 × 12", "accuracy, %", "ANIL", "60.0", "40.0", "50.0", "+20.0", "+10.0", "1, 2")
+    assert row == ("`rows`", "2 × 12", "accuracy, %", "ANIL", "60.0", "40.0", "50.0", "+20.0", "+10.0",
+                   "few episodes", "1, 2")  # fmt: skip
 
 
 def test_a_difference_is_bold_where_its_interval_is_off_zero_over_episodes_or_over_seeds():
     (one,) = summary.rows([application(spread=0.01)])
-    assert one[8].startswith("**+1") and one[8].endswith("]**")
+    assert one[8].startswith("**+1") and one[8].endswith("]**") and one[9] == "ahead"
+    (less,) = summary.rows([application(gain=-0.1, spread=0.01)])
+    assert less[9] == "behind"
     (level,) = summary.rows([application(gain=0.0, spread=0.3)])
-    assert level[8].count("**") == 0 and "[−" in level[8]
+    assert level[8].count("**") == 0 and "[−" in level[8] and level[9] == "level"
     (several,) = summary.rows([application(seed, gain=0.1 * seed) for seed in (0, 1, 2)])
-    assert several[8] == "+10.0 [−14.8, +34.8]" and several[9] == "3, 2"  # 4.303 * 10 / sqrt(3)
+    assert several[8] == "+10.0 [−14.8, +34.8]" and several[9:] == ("level", "3, 2")  # 4.303 * 10 / sqrt(3)
 
 
 def test_the_page_has_the_tables_of_the_kept_runs():
     page = (FOLDER / "README.md").read_text()
-    (run,) = (path.parent for path in FOLDER.glob("runs/translation_stream/*/result.json"))
     for name, told in (
         ("summary", summary.table(FOLDER / "runs")),
         ("full", summary.table(FOLDER / "full")),
-        ("stream", stream.table(stream.scores(run))),
+        ("stream", stream.table(stream.mean(FOLDER))),
     ):
         assert f"<!-- table:{name} -->\n{told.rstrip()}\n<!-- end -->" in page, f"{name}: its script writes it anew"

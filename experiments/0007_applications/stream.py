@@ -47,6 +47,13 @@ def scores(run: Path) -> pandas.DataFrame:
     return pandas.DataFrame(rows)
 
 
+def mean(folder: Path) -> pandas.DataFrame:
+    """`scores` of the runs below `folder`, their mean over seeds."""
+    frames = [scores(path.parent) for path in sorted(folder.glob("runs/translation_stream/*/result.json"))]
+    keys = ["learner", "language", "sentences"]
+    return pandas.concat(frames).groupby(keys, sort=False, as_index=False).mean()
+
+
 def table(frame: pandas.DataFrame) -> str:
     """A Markdown table: chrF by number of sentences in both languages, what is lost of the old one, ms."""
     wide = frame.pivot(index="learner", columns=["language", "sentences"], values="chrf").loc[
@@ -86,11 +93,8 @@ def draw(frame: pandas.DataFrame, path: Path) -> None:
 
 
 def write(folder: Path) -> None:
-    """README.md's table and stream.png in `folder`, from the run below its runs/translation_stream/."""
-    runs = [path.parent for path in folder.glob("runs/translation_stream/*/result.json")]
-    if len(runs) != 1:
-        raise SystemExit(f"{folder}/runs/translation_stream has {len(runs)} runs; this is of one")
-    frame = scores(runs[0])
+    """README.md's table and stream.png in `folder`, from the runs below its runs/translation_stream/."""
+    frame = mean(folder)
     rewrite(folder / "README.md", "stream", table(frame))
     draw(frame, folder / "stream.png")
 

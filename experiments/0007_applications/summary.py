@@ -20,7 +20,7 @@ from metalingua.result.run import read_run
 HERE = Path(__file__).parent
 SINGLE, MULTI = "single_task", ("multi_task_finetuned", "multi_task_stream")  # the first of these that a run has
 HEADS = ("experiment", "targets × episodes", "score", "meta-learner", "it has", "single-task", "multi-task, fine-tuned",
-         "less single-task", "less multi-task, fine-tuned", "meta-learning is", "seeds, minutes each")  # fmt: skip
+         "less single-task", "less multi-task, fine-tuned", "against multi-task", "seeds, minutes each")  # fmt: skip
 
 
 def meta_learner(runs: Sequence[Run]) -> str | None:
@@ -65,8 +65,8 @@ def difference(values: numpy.ndarray, digits: int) -> tuple[str, str]:
     "behind", where 0 is outside; over few episodes of one run an interval is too narrow to say anything."""
     each = values.mean(1)
     interval = mean_over_seeds(each.mean(1)) if len(values) > 1 else bootstrap_over_episodes(each[0])
-    if interval.low == interval.high:  # every episode is the same one: it says nothing of others
-        return number(interval.estimate, digits, "+"), "one episode"
+    if len(values) == 1 and interval.low == interval.high:  # every episode is the same one: it says nothing of others
+        return number(interval.estimate, digits, "+"), "few episodes"
     cell = interval_cell(interval, digits, "+")
     if len(values) == 1 and interval.n < FEWEST_EPISODES:
         return cell.text, "few episodes"

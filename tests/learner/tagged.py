@@ -15,8 +15,9 @@ TAGS = ["B-PER O O B-LOC O", "B-PER I-PER O O B-LOC O", "O O O B-LOC I-LOC O O",
 
 
 def inputs_of(texts):
-    at = torch.tensor([[i, k] for i, text in enumerate(texts) for k in range(len(text.split(" ")))])
-    lengths = torch.tensor([len(text.split(" ")) for text in texts])
+    counts = [len(text.split(" ")) if text else 0 for text in texts]  # a text of no word that is read has one token
+    at = torch.tensor([[i, k] for i, count in enumerate(counts) for k in range(count)])
+    lengths = torch.tensor([max(1, count) for count in counts])
     return Inputs(torch.ones(len(texts), int(lengths.max())).long(), lengths, tuple(texts), at=at)
 
 

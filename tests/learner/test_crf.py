@@ -48,3 +48,10 @@ def test_the_edge_of_a_sentence_is_a_feature():
 
 def test_it_refuses_what_has_no_tags():
     assert "tags words" in LEARNER.refuses(Classification(2)) and LEARNER.refuses(PROBLEM) is None
+
+
+def test_a_sentence_of_which_nothing_is_read_has_no_answer_and_changes_no_other():
+    asked = ["Dee went to Rome .", "", "Bo saw Lima ."]
+    predictor = LEARNER.adapt(None, {}, examples([*TEXTS, ""], [*TAGS, ""]))
+    expected = LEARNER.adapt(None, {}, examples()).outputs(inputs_of([asked[0], asked[2]]))
+    assert_close(predictor.outputs(inputs_of(asked)), expected)

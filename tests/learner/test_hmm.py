@@ -59,3 +59,10 @@ def test_texts_that_are_not_their_items_are_an_error():
 
     with pytest.raises(ValueError, match="2 words between blanks, and 5 items"):
         LEARNER.adapt(None, {}, examples()).outputs(replace(inputs_of(TEXTS[:1]), texts=("Ada went",)))
+
+
+def test_a_sentence_of_which_nothing_is_read_has_no_answer_and_changes_no_other():
+    asked = ["Dee went to Rome .", "", "Bo saw Lima ."]
+    predictor = LEARNER.adapt(None, {}, examples([*TEXTS, ""], [*TAGS, ""]))
+    expected = LEARNER.adapt(None, {}, examples()).outputs(inputs_of([asked[0], asked[2]]))
+    assert_close(predictor.outputs(inputs_of(asked)), expected)

@@ -6,7 +6,7 @@ import torch
 from torch.func import vmap
 
 from metalingua.problem.problem import Asked
-from metalingua.problem.span import Span, Window, f1, judge, misplaced, normal, tokens
+from metalingua.problem.span import Span, Window, f1, judge, misplaced, normal, tokens, unspaced
 from metalingua.text.batch import Inputs
 
 CONTEXT = "The quick brown fox jumps."
@@ -37,7 +37,7 @@ SPAN = Span(longest=3, abstains=True)
     ],
 )
 def test_exact_match_and_f1_are_the_official_ones(said, answers, exact, overlap):
-    assert judge(said, answers) == (exact, pytest.approx(overlap))
+    assert judge(said, answers, letters=False) == (exact, pytest.approx(overlap))
 
 
 def official(said, answers):
@@ -92,7 +92,7 @@ def test_they_are_the_official_ones_on_texts_drawn_at_random():
 
     for _ in range(3000):
         said, answers = text(), [text() for _ in range(dice.integers(0, 3))]
-        assert judge(said, answers) == pytest.approx(official(said, answers)), (said, answers)
+        assert judge(said, answers, letters=False) == pytest.approx(official(said, answers)), (said, answers)
 
 
 def test_they_are_those_of_torchmetrics():
@@ -104,7 +104,7 @@ def test_they_are_those_of_torchmetrics():
         [{"prediction_text": text, "id": str(i)} for i, text in enumerate(said)],
         [{"answers": {"answer_start": [0] * len(each), "text": each}, "id": str(i)} for i, each in enumerate(right)],
     )
-    mine = np.mean([judge(*each) for each in zip(said, right, strict=True)], axis=0) * 100
+    mine = np.mean([judge(*each, letters=False) for each in zip(said, right, strict=True)], axis=0) * 100
     assert [float(theirs["exact_match"]), float(theirs["f1"])] == pytest.approx(mine)
 
 
@@ -114,7 +114,26 @@ def test_where_a_script_has_no_spaces_letters_are_words():
     assert f1("เรือ", "เรือง", letters=True) == pytest.approx(8 / 9)
     assert normal("第50届。") == "第50届。"
     assert judge("北京 city", ["北京"], letters=True) == (0, pytest.approx(4 / 5))
-    assert judge("北京 city", ["北京"]) == (0, pytest.approx(2 / 3))  # official: it knows English
+    assert judge("北京 city", ["北京"], letters=False) == (0, pytest.approx(2 / 3))  # official: it knows English
+
+
+@pytest.mark.parametrize(
+    ("context", "letters"),
+    [
+        ("Beijing (北京) is the capital.", False),
+        ("卡罗莱纳黑豹队 won the 50th.", False),
+        ("卡罗莱纳黑豹队的防守只丢了 308 分 (NFL)。", True),
+        ("เรือ", True),
+        ("", False),
+    ],
+)
+def test_how_an_answer_is_judged_is_a_matter_of_its_context(context, letters):
+    assert unspaced(context) is letters
+    spot = Window(0, f"北京 city {context}", np.array([0, 3]), np.array([2, 7]), ("北京",))
+    outputs = torch.tensor([[-9.0, -9.0], [9.0, 0.0], [0.0, 9.0]])
+    targets = torch.tensor([[0, 0, 0], [0, 1, 0], [0, 0, 1]])
+    found = SPAN.statistics(outputs, targets, asked(spot))
+    assert found["answer_f1"] == pytest.approx(0.8 if unspaced(spot.context) else 2 / 3)
 
 
 def test_an_answer_must_stand_in_its_context_where_it_should():

@@ -32,7 +32,6 @@ class Corpus:
     """What tasks ask of a corpus of questions."""
 
     labels = rating_range = label_words = None
-    language = "en"
 
     def __init__(self, name, held):
         self.name, self.domain, self.held = name, name, held
@@ -76,13 +75,6 @@ def test_a_context_without_a_token_is_counted_and_drawn_for_no_episode():
     task.require("meta_test", 5, 2)
     with pytest.raises(UserError, match="has 8 questions; .* 9 are needed"):
         task.require("meta_test", 6, 2)
-
-
-def test_english_is_judged_as_squad_is_and_what_may_be_another_language_by_letters():
-    corpus = Corpus("own", {})
-    assert not questions().problem.letters
-    corpus.language = "multilingual"
-    assert Questions.of("one", Rule("own"), corpus, rows()).problem.letters
 
 
 def test_an_answer_within_a_word_is_that_word():

@@ -210,7 +210,7 @@ class Keeping(LstmEncoder):
 
     def features(self, params, inputs):
         self.read.update(inputs.texts)
-        return super().features(params, inputs)
+        return super().features(params or self.init(torch.Generator()), inputs)
 
 
 class Looking(Majority):

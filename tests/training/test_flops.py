@@ -83,6 +83,8 @@ def test_products_in_place_count(place):
 def test_what_is_kept_of_a_text_is_not_counted_whether_it_is_there_or_not(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface, "_STATES", {})
     folder = bert.save(tmp_path, num_hidden_layers=3, vocab_size=60)
-    first = counted(bert.encoder(folder, tuning="last_layers", layers=1))
-    assert counted(bert.encoder(folder, tuning="last_layers", layers=1)) == first
-    assert counted(bert.encoder(folder, tuning="last_layers", layers=2)) == pytest.approx(2 * first, rel=0.05)
+    encoder = bert.encoder(folder, tuning="last_layers", layers=1)
+    first = counted(encoder)
+    assert counted(encoder) == first
+    two = counted(bert.encoder(folder, tuning="last_layers", layers=2))
+    assert 2 * first < two < 2.2 * first  # what enters the lowest of them has no slope

@@ -43,8 +43,9 @@ class PretrainedEncoder(Encoder):
 
     source      where config.json, tokenizer.json and *.safetensors lie; nothing is read before it is needed
     tuning      what is learned: "frozen" nothing, and features are worked out once and kept; "last_layers" the upper
-                `layers`; "lora" low-rank additions (Hu et al. 2022, arXiv:2106.09685) of rank `lora_rank` to the
-                matrices that peft names for the kind of model; "full" everything
+                `layers` (on CPUs the states that enter them are kept, in memory, of every text that was read); "lora"
+                low-rank additions (Hu et al. 2022, arXiv:2106.09685) of rank `lora_rank` to the matrices that peft
+                names for the kind of model; "full" everything
     pooling     "mean" of the last states over real tokens; "cls": the first token's state
     normalize   features of length 1
     dtype       of the forward of frozen features. bfloat16 is about twice as fast where the CPU has it, and moves a
@@ -89,14 +90,10 @@ class PretrainedEncoder(Encoder):
         self._shells = threading.local()
 
     @property
-    def keeps(self) -> bool:
-        return self.tuning in ("frozen", "last_layers")
-
-    @property
     def size(self) -> int:  # type: ignore[override]
         return self._files[1].hidden_size
 
-    def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
+    def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
         """Refuse a tokenizer that is not the model's; work out the features of all texts if they are frozen."""
         self._require(tokenizer)
         if self.dtype == torch.bfloat16 and not _has_bfloat16():
@@ -110,6 +107,10 @@ class PretrainedEncoder(Encoder):
             ) from error
         if self.tuning == "frozen" and texts:
             self._frozen.fill([np.asarray(ids) for ids in tokenizer.encode(list(texts), self.max_length)])
+        below = self.tuning == "last_layers" and self.layers < len(self._stack()[1])
+        if below and self._entry(torch.device("cpu")) is None:
+            return "This kind of model cannot be entered at its tuned layers: those below run at every step too"
+        return None
 
     def init(self, generator: torch.Generator) -> Params:
         """What is learned, as it was pretrained. LoRA's additions start at zero: A as torch.nn.Linear, B at 0."""
@@ -153,7 +154,7 @@ class PretrainedEncoder(Encoder):
         given = self._given(params, inputs)
         tuned = {self._learned[name]: value for name, value in params.items() if name != self.rows}
         device, dtype = inputs.lengths.device, self.dtype if self.tuning == "frozen" else torch.float32
-        if device.type == "cpu" and (entry := self._entry()) is not None:
+        if entry := self._entry(device):
             return entry(tuned, given, self._states_below.rows(inputs, self.size))
         return functional_call(self._shell(device, dtype), tuned, (), given).last_hidden_state
 
@@ -169,6 +170,11 @@ class PretrainedEncoder(Encoder):
             place = torch.arange(longest, device=lengths.device)
             given["token_type_ids"] = (place >= inputs.second.unsqueeze(1)).long()
         return {**given, "attention_mask": _real(lengths, longest)}
+
+    def keep(self, inputs: Inputs) -> None:
+        if self._entry(inputs.lengths.device):
+            self._states_below.rows(inputs, self.size)
+        super().keep(inputs)
 
     def exported(self, params: Params) -> Any:
         if self.tuning == "frozen":
@@ -286,7 +292,7 @@ class PretrainedEncoder(Encoder):
     def _frozen_states(self) -> FrozenStates:
         return _STATES.setdefault((_checksum(self._files[0]), str(self.dtype)), FrozenStates(self._states_of))
 
-    @property
+    @cached_property
     def _states_below(self) -> FrozenStates:
         """States that enter the lowest tuned layer, as they are: rounded to float16, training would not be the same."""
         return _STATES.setdefault(
@@ -301,15 +307,17 @@ class PretrainedEncoder(Encoder):
             self._shells.__dict__[key] = self._new_shell(device, dtype)
         return self._shells.__dict__[key]
 
-    def _entry(self) -> Entry | None:
-        """This thread's tuned layers alone, where only upper layers are tuned and the model can be entered at them."""
+    def _entry(self, device: torch.device) -> Entry | None:
+        """This thread's tuned layers alone, on a CPU, where only upper layers are tuned and the model can be entered at
+        them. A GPU is faster at all layers than at fetching what is kept."""
+        if device.type != "cpu" or self.tuning != "last_layers":
+            return None
         key = f"entry {order()}"
         if key not in self._shells.__dict__:
-            entry = None
-            if self.tuning == "last_layers" and self.layers < self._files[1].num_hidden_layers:
-                at, stack = self._stack()
+            entry, (at, stack) = None, self._stack()
+            if self.layers < len(stack):
                 with suppress(ValueError):
-                    shell = self._new_shell(torch.device("cpu"), torch.float32)
+                    shell = self._new_shell(device, torch.float32)
                     entry = Entry(shell, at, len(stack) - self.layers)
             self._shells.__dict__[key] = entry
         return self._shells.__dict__[key]

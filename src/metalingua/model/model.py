@@ -35,11 +35,6 @@ class Encoder:
     tells = False  # whether a token of a text's second part is read without those behind it, so that they can be told
     drops = False  # whether its features follow `inputs.noise`
 
-    @property
-    def keeps(self) -> bool:
-        """Whether something of a text is worked out when it is first read, and found again after that."""
-        return not self.learns
-
     def prepare(self, tokenizer: Tokenizer, texts: Sequence[str]) -> str | None:
         """Told once, before `init`, how texts are read, and every text that any task may draw.
 
@@ -61,6 +56,11 @@ class Encoder:
         Raises NotImplementedError where there are none: `of_tokens` says so.
         """
         raise NotImplementedError(f"{type(self).__name__} has no features of single tokens")
+
+    def keep(self, inputs: Inputs) -> None:
+        """Work out what is worked out once for a text and found again after that, if anything is: no learner's time."""
+        if not self.learns:
+            (self.features if inputs.at is None else self.token_features)({}, inputs)
 
     def exported(self, params: Params) -> "PreTrainedModel":
         """The same encoder as one of transformers', in float32. Raises UserError where there is none."""

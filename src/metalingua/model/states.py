@@ -1,4 +1,4 @@
-"""States of every token of a text, of an encoder that nothing tunes: worked out when a text is first drawn."""
+"""States of every token of a text, of layers that nothing tunes: worked out when a text is first drawn."""
 
 import threading
 from collections import OrderedDict
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from metalingua.text.batch import Inputs
 
-# That are kept: as float16, 2.8 million tokens of 384 numbers. Learners draw the same texts one after another: where
-# there is no room for all of them, none is found again.
+# That are kept of one model: 2.8 million tokens of 384 numbers, half as many as float32. Learners draw the same texts
+# one after another: where there is no room for all of them, none is found again.
 BYTES = 2 << 30
 
 

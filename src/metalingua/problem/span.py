@@ -48,13 +48,11 @@ class Span:
 
     longest    tokens of an answer
     abstains   whether there are questions without an answer: where there are none, none is given up
-    letters    as in `judge`
     """
 
     longest: int
     abstains: bool
     metric: str = "answer_f1"
-    letters: bool = True
     of_tokens: ClassVar[bool] = True
     tied: ClassVar[bool] = False
     exclusive: ClassVar[bool] = False
@@ -109,7 +107,7 @@ class Span:
         assert asked is not None
         said = self.answers(outputs, asked)
         judged = [
-            judge(said[each.question], each.answers, self.letters)
+            judge(said[each.question], each.answers, unspaced(each.context))
             for each in dict((g.question, g) for g in asked.gold).values()
         ]
         exact, overlap = np.mean(judged, axis=0)
@@ -164,18 +162,23 @@ def _best_span(scores: np.ndarray, longest: int) -> tuple[float, int, int]:
     return float(both[first, last] - scores[0].sum()), int(first), int(last)
 
 
-def judge(said: str, answers: Sequence[str], letters: bool = False) -> tuple[float, float]:
+def judge(said: str, answers: Sequence[str], letters: bool) -> tuple[float, float]:
     """Exact match and F1 of what was `said` against the right answers, the best of each; as the official evaluation of
     SQuAD 2.0 has it, that of 1.1 too where there is an answer (Rajpurkar et al. 2016, arXiv:1606.05250, section 6.1;
     2018, arXiv:1806.03822). No right answer is none: 1 where nothing was said, else 0.
 
-    letters   whether letters of scripts without spaces are words: the official one knows English
+    letters   whether letters of scripts without spaces are words: the official evaluation knows English
     """
     right = [answer for answer in answers if normal(answer)] or [NO_ANSWER]
     return max(float(normal(said) == normal(each)) for each in right), max(f1(said, each, letters) for each in right)
 
 
-def f1(said: str, answer: str, letters: bool = False) -> float:
+def unspaced(context: str) -> bool:
+    """Whether most of its letters are of a script that puts no spaces between words: Thai, kana, Han."""
+    return 2 * len(_UNSPACED.findall(context)) > sum(map(str.isalpha, context))
+
+
+def f1(said: str, answer: str, letters: bool) -> float:
     """Harmonic mean of precision and recall of the words of the normal forms, each as often as it occurs."""
     mine, right = tokens(said, letters), tokens(answer, letters)
     if not mine or not right:
@@ -189,6 +192,6 @@ def normal(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
-def tokens(text: str, letters: bool = False) -> list[str]:
+def tokens(text: str, letters: bool) -> list[str]:
     """The words of the normal form; with `letters`, those of scripts that put no spaces between words are words."""
     return (_UNSPACED.sub(r" \1 ", normal(text)) if letters else normal(text)).split()

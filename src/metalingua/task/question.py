@@ -1,7 +1,8 @@
 """Extractive question answering as a task: questions on the contexts of one article, domain or language."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
@@ -24,13 +25,11 @@ class Questions(Sequences):
     contexts, one a question.
 
     questions, answers, starts   [texts] what is asked, every right answer, and where in the context each begins
-    english   whether all of it is: then answers are judged as SQuAD's official evaluation has it
     """
 
     questions: list[str] = field(default_factory=list)
     answers: list[list[str]] = field(default_factory=list)
     starts: list[list[int]] = field(default_factory=list)
-    english: bool = False
 
     columns = ("questions", "answers", "starts")
     are = "has questions, whose answers are pieces of a text"
@@ -38,13 +37,12 @@ class Questions(Sequences):
     @classmethod
     def of(cls, name: str, rule: Rule, corpus: Corpus, held: Mapping[str, Sequence[Any]], **own: Any) -> Self:
         own = {"questions": list(held["question"]), "answers": list(held["answers"]), "starts": list(held["starts"])}
-        own["english"] = corpus.language == "en"
         return super().of(name, rule, corpus, held, **own)
 
     @property
     def problem(self) -> Span:
-        made = Span(LONGEST, abstains=not all(self.answers), letters=not self.english)
-        return replace(made, metric=self.metric) if self.metric else made
+        abstains = not all(self.answers)
+        return Span(LONGEST, abstains, self.metric) if self.metric else Span(LONGEST, abstains)
 
     def strings(self) -> Iterable[str]:
         yield from self.texts
@@ -94,13 +92,13 @@ class Questions(Sequences):
     def require(self, split: str, shots: int, queries: int) -> None:
         """Whatever contexts are drawn, there must be enough questions on the others."""
         drawable = self._drawable
-        asked = np.unique([self.texts[i] for i in drawable], return_counts=True)[1]
-        need = shots + queries + int(asked.max(initial=1)) - 1
+        most = max(Counter(self.texts[i] for i in drawable).values(), default=1)
+        need = shots + queries + most - 1
         if len(drawable) < need:
             raise UserError(
                 f"task.{split}.{self.name} has {len(drawable)} questions; an episode takes task.shots + task.queries "
                 f"= {shots + queries} of them, of different contexts in support and query, and one context has "
-                f"{asked.max(initial=1)}: {need} are needed; lower one, or widen the task's share"
+                f"{most}: {need} are needed; lower one, or widen the task's share{self._not_read}"
             )
 
     def _target(self, question: int, pair: Pair) -> tuple[int, int]:

@@ -45,6 +45,7 @@ class Sequences(Task):
 
     readings: list[list[Reading]] = field(default_factory=list)
     unread: int = 0
+    _read: np.ndarray = field(default_factory=lambda: np.empty(0, bool))  # [texts] whether an item of it is
 
     columns: ClassVar[tuple[str, ...]] = ()  # fields that hold something of every text
     takes: ClassVar[tuple[str, ...]] = ()  # of the keys of a rule that only some kinds have
@@ -81,7 +82,8 @@ class Sequences(Task):
     def encode(self, tokenizer: Tokenizer, max_length: int, known: dict[str, np.ndarray]) -> None:
         self.readings = list(self.read(tokenizer, max_length))
         self.tokens = [each[0].tokens if each else np.zeros(1, np.int32) for each in self.readings]
-        self.unread = sum(not _items(each) for each in self.readings)
+        self._read = np.array([any(len(part.places) for part in each) for each in self.readings], dtype=bool)
+        self.unread = int((~self._read).sum())
         self.name_tokens = []
 
     def chosen(self, dice: np.random.Generator, shots: int, queries: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,14 +138,17 @@ class Sequences(Task):
         if there < shots + (0 if self.fixed is not None else queries):
             raise UserError(
                 f"task.{split}.{self.name} has {there} texts; an episode takes task.shots + task.queries = "
-                f"{shots + queries} of them: lower one, or widen the task's share"
+                f"{shots + queries} of them: lower one, or widen the task's share{self._not_read}"
             )
+        if self.fixed is not None and self.readings and not self._read[self.fixed].any():
+            raise UserError(f"task.{split}.{self.name}: no text of its fixed_queries has a token; take other texts")
 
     @property
     def _drawable(self) -> np.ndarray:
         """The texts that an episode draws from; before a tokenizer is fitted, as if each had a token."""
-        return np.array([i for i in self._free if _items(self.readings[i])]) if self.readings else self._free
+        return self._free[self._read[self._free]] if self.readings else self._free
 
-
-def _items(readings: Sequence[Reading]) -> int:
-    return sum(len(each.places) for each in readings)
+    @property
+    def _not_read(self) -> str:
+        """What to add where there are too few."""
+        return f"; {self.unread} others have no token" if self.unread else ""

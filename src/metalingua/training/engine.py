@@ -157,8 +157,9 @@ class Engine:
         def one(given: Episode) -> Judgement:
             episode = placed(given, device)
             mine = localise(model, params, episode)
-            if model.encoder.keeps:  # else the first learner would pay for all
-                model.features(mine, episode.support.inputs)
+            for half in (episode.support, episode.query)[: 1 + learner.transductive]:
+                model.encoder.keep(half.inputs)  # else the first learner would pay for all
+            wait_for(device)
             began = perf_counter()
             predictor = learner.adapt(
                 model, mine, episode.support, episode.query.inputs if learner.transductive else None

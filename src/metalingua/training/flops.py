@@ -8,10 +8,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from metalingua.model import native
+from metalingua.model.derivative import derivatives
 from metalingua.model.model import Model, Params
 from metalingua.task.episode import Episode
 from metalingua.training.device import device_of
-from metalingua.training.engine import EpisodeLoss, localise, slopes_of
+from metalingua.training.engine import EpisodeLoss, slopes_of
 from metalingua.training.stack import placed
 
 ATEN = torch.ops.aten
@@ -26,12 +27,9 @@ def flops(model: Model, params: Params, episodes: Sequence[Episode], episode_los
     a text and keeps is not counted: it is no part of a step.
     """
     here = [placed(episode, device_of(params)) for episode in episodes]
-    if model.encoder.keeps:
-        with torch.no_grad():
-            for episode in here:
-                mine = localise(model, params, episode)
-                for half in (episode.support, episode.query):
-                    model.features(mine, half.inputs)
+    with torch.no_grad(), derivatives(model.encoder.derivatives):
+        for half in (half for episode in here for half in (episode.support, episode.query)):
+            model.encoder.keep(half.inputs)
     with native.set_aside(), FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter:
         for episode in here:
             slopes_of(model, params, episode, episode_loss, model.encoder.derivatives)

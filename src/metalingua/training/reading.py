@@ -42,8 +42,8 @@ def read(cfg: DictConfig) -> Reading:
     tasks.encode(tokenizer, fit=start is None)
     if cut := tokenizer.cut + sum(getattr(t, "cut", 0) for each in tasks.splits.values() for t in each):
         say(f"  {cut:,} texts are longer than task.max_length={cfg.task.max_length} tokens: their ends are not read")
-    if tokenizer.blank:
-        say(f"  {tokenizer.blank:,} texts have no token: each is read as one unknown word")
+    if blank := getattr(tokenizer, "blank", 0):  # tokenizers of one's own may not count them
+        say(f"  {blank:,} texts have no token of their own: nothing can be read of them")
     if unread := sum(getattr(t, "unread", 0) for each in tasks.splits.values() for t in each):
         say(f"  {unread:,} sentences or contexts have no token: not drawn; nothing is found in those of a test set")
     return Reading(tasks, tokenizer, start)

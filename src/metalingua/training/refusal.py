@@ -64,7 +64,8 @@ def refuse_or_go_on(config: Config, tasks: Tasks) -> None:
     if told and not encoder.tells:
         raise UserError(
             f"model refuses {', '.join(told)}: a translation is made token by token, and this model reads those behind "
-            "a token too, which are not there yet; choose model=seq2seq_transformer or model=seq2seq_lstm"
+            "a token too, which are not there yet; choose model=seq2seq_transformer or model=seq2seq_lstm (an "
+            "encoder of your own that reads none of them says so: tells = True)"
         )
     if of_tokens and not encoder.of_tokens:
         raise UserError(
