@@ -346,3 +346,28 @@ def test_tuned_layers_are_told_of_two_parts_and_have_their_second_derivatives(fo
 
 def _places(lengths):
     return torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
+
+
+@pytest.mark.parametrize("tuning", ["last_layers", "full"])
+def test_texts_of_like_lengths_are_read_together_and_come_back_in_their_order(folder, monkeypatch, tuning):
+    encoder = bert.encoder(folder, tuning=tuning)
+    local, inputs = localised(encoder, moved(start(encoder)), read(folder))
+    leaves = {name: value.clone().requires_grad_() for name, value in local.items()}
+
+    def states():
+        found = encoder.token_features(leaves, inputs)[_places(inputs.lengths)]
+        return found.detach(), grad(found.sin().sum(), list(leaves.values()), allow_unused=True)
+
+    together = []
+    whole = PretrainedEncoder._states_together
+    monkeypatch.setattr(
+        PretrainedEncoder,
+        "_states_together",
+        lambda self, params, inputs: together.append(inputs.lengths.tolist()) or whole(self, params, inputs),
+    )
+    at_once, slopes = states()
+    monkeypatch.setattr(huggingface, "AT_ONCE", 10)
+    in_parts, others = states()
+    assert together == [[4, 5, 8, 3, 6], [8], [6], [5, 4], [3]]
+    torch.testing.assert_close(in_parts, at_once)
+    torch.testing.assert_close(others, slopes)

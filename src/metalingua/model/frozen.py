@@ -118,11 +118,11 @@ class FrozenFeatures:
         return np.dtype([("key", f"V{KEY}"), ("features", "<f4", (self.size,))])
 
 
-def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Places of texts that are encoded as one, those of like lengths together: TOKENS_AT_ONCE, or one text."""
+def batches(lengths: Sequence[int], tokens: int = TOKENS_AT_ONCE) -> Iterator[list[int]]:
+    """Places of texts that are encoded as one, those of like lengths together: of so many `tokens`, or one text."""
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > TOKENS_AT_ONCE:
+        if batch and (len(batch) + 1) * lengths[batch[0]] > tokens:
             yield batch
             batch = []
         batch.append(i)

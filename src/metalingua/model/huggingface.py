@@ -22,10 +22,10 @@ from metalingua.error import UserError
 from metalingua.limit import AtLeast, OneOf, limited
 from metalingua.model.derivative import derivatives, order
 from metalingua.model.entry import Entry, entering
-from metalingua.model.frozen import FrozenFeatures, Item
+from metalingua.model.frozen import FrozenFeatures, Item, batches
 from metalingua.model.model import Encoder, Params
 from metalingua.model.states import FrozenStates
-from metalingua.text.batch import Inputs, pad
+from metalingua.text.batch import Inputs, pad, taken
 from metalingua.text.pretrained import Source, read_tokenizer
 from metalingua.text.tokenizer import Tokenizer
 
@@ -33,6 +33,7 @@ SCHEMA = 1  # part of the key of kept features: raise it when the same settings 
 TABLE = "embedding.weight"  # what the word table is called among what is learned, whatever the model calls it
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 _STATES: dict[tuple[str, str], FrozenStates] = {}  # of all encoders of a process, by their files and dtype
+AT_ONCE = 256  # tokens of texts that are read together on a CPU, padding included
 LORA = "lora_"  # in the name of every parameter that peft adds
 
 
@@ -150,7 +151,17 @@ class PretrainedEncoder(Encoder):
         return F.normalize(found, dim=2) if self.normalize else found
 
     def _states(self, params: Params, inputs: Inputs) -> Tensor:
-        """The last states [items, longest, size], of the dtype that the model runs in."""
+        """The last states [items, longest, size], of the dtype that the model runs in; on a CPU, where padding costs
+        as much as text, those of like lengths together."""
+        if inputs.lengths.device.type == "cpu" and len(parts := [*batches(inputs.lengths.tolist(), AT_ONCE)]) > 1:
+            inputs = replace(inputs, at=None)
+            longest, places = int(inputs.lengths.max()), torch.tensor([i for part in parts for i in part])
+            each = [self._states_together(params, taken(inputs, torch.tensor(part))) for part in parts]
+            whole = [F.pad(states, (0, 0, 0, longest - states.shape[1])) for states in each]
+            return torch.cat(whole)[places.argsort()]
+        return self._states_together(params, inputs)
+
+    def _states_together(self, params: Params, inputs: Inputs) -> Tensor:
         given = self._given(params, inputs)
         tuned = {self._learned[name]: value for name, value in params.items() if name != self.rows}
         device, dtype = inputs.lengths.device, self.dtype if self.tuning == "frozen" else torch.float32
