@@ -49,7 +49,7 @@ def rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
     for metric, targets in by_metric.items():
         has = {name: numpy.array([[scores(run, target, name) for target in targets] for run in runs])
                for name in (mine, SINGLE, multi) if name in first["settings"]}  # [runs, targets, episodes]  # fmt: skip
-        printed = [f"{has[name].mean():.{metric.digits}f}" if name in has else "–" for name in (mine, SINGLE, multi)]
+        printed = [number(has[name].mean(), metric.digits) if name in has else "–" for name in (mine, SINGLE, multi)]
         less = [difference(has[mine] - has[name], metric.digits) if name in has else ("–", "–")
                 for name in (SINGLE, multi)]  # fmt: skip
         found.append((
