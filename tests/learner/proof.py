@@ -32,7 +32,7 @@ from toy import HEADS, VOCABULARY, tiny_model, tiny_params, tiny_tasks
 from metalingua.learner.learner import Learner
 from metalingua.model.cnn import CnnEncoder
 from metalingua.model.derivative import derivatives
-from metalingua.model.model import Model
+from metalingua.model.model import Encoder, Model
 from metalingua.task.episode import Episodes
 from metalingua.task.tasks import frequency
 from metalingua.training.engine import Engine, localise
@@ -409,7 +409,7 @@ def module_of(learner, model, params):
     return module
 
 
-class Bag:
+class Bag(Encoder):
     """Mean of the embeddings of a text's tokens -> tanh: as small as an encoder can be."""
 
     rows, size, vmaps, derivatives, learns = "embedding.weight", 4, True, 2, True
