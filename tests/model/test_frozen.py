@@ -69,9 +69,8 @@ def test_features_are_mapped_not_read(tmp_path):
     assert all(isinstance(shard, np.memmap) for shard in some._shards.values()) and some._shards
 
 
-def test_batches_hold_texts_of_like_length(monkeypatch):
-    monkeypatch.setattr(frozen, "TOKENS_AT_ONCE", 12)
-    assert list(batches([2, 6, 6, 30, 3, 2])) == [[3], [1, 2], [4, 0, 5]]
+def test_batches_hold_texts_of_like_length():
+    assert list(batches([2, 6, 6, 30, 3, 2], 12)) == [[3], [1, 2], [4, 0, 5]]
 
 
 def _fill(folder, slow, counted):
