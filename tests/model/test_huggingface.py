@@ -371,3 +371,15 @@ def test_texts_of_like_lengths_are_read_together_and_come_back_in_their_order(fo
     assert together == [[4, 5, 8, 3, 6], [8], [6], [5, 4], [3]]
     torch.testing.assert_close(in_parts, at_once)
     torch.testing.assert_close(others, slopes)
+
+
+def test_frozen_features_are_made_in_the_batches_that_are_given(folder, monkeypatch):
+    monkeypatch.setattr(huggingface, "AT_ONCE", 1)  # of what is tuned
+    together, whole = [], PretrainedEncoder._states_together
+    monkeypatch.setattr(
+        PretrainedEncoder,
+        "_states_together",
+        lambda self, params, inputs: together.append(len(inputs.texts)) or whole(self, params, inputs),
+    )
+    ids = bert.tokenizer(folder).encode(bert.TEXTS, 12)
+    assert bert.encoder(folder)._encode(ids).shape == (5, 8) and together == [5]

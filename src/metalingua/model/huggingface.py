@@ -220,7 +220,7 @@ class PretrainedEncoder(Encoder):
         """Frozen features, [items, size] float32, of token ids."""
         inputs = pad([np.asarray(item) for item in items], [""] * len(items))
         with _whoever_asks():
-            return self._pooled(self._states({}, inputs), inputs.lengths).numpy()
+            return self._pooled(self._states_together({}, inputs), inputs.lengths).numpy()
 
     def _states_of(self, ids: np.ndarray, second: int | None) -> Tensor:
         """[length, size], of one text that a frozen model reads."""
